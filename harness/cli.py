@@ -1,0 +1,251 @@
+"""The command line ``bench``.
+
+Exit codes, of every command: 0 done, skips with reasons included; 1 a check says no; 2 bad input, one sentence; 3 some
+cells failed, the others are written; 130 interrupted, what was finished is kept. Results go to standard output,
+progress and messages to standard error. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from torchstone.harness.errors import BenchError, InputError, nearest
+
+if TYPE_CHECKING:
+    from torchstone.harness.request import Request
+    from torchstone.results.record import Record
+
+__all__ = ["main"]
+
+DONE, SAYS_NO, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+FORMATS = ("markdown", "html", "csv", "latex", "json")
+
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("bench-results"), show_default=True, help="Folder of the records."
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="How the table is written."
+)
+debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+
+
+class _Commands(click.Group):
+    """A group that offers the nearest command to a misspelt one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise InputError(f"There is no command {args[0]!r}; {nearest(args[0], self.commands)} `bench --help` shows them all.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(package_name="torchstone", prog_name="torchstone")
+def bench() -> None:
+    """Torchstone, the touchstone for generative models: densities, and what they are worth.
+
+    Arguments of run and fit are key=value, with a comma between several values, for example
+
+    \b
+      bench run suite=density
+      bench run suite=density data=patches model=pixelcnn,transformer seed=0,1,2
+      bench run suite=density model=my_model.py:build suite.importance_samples=5000
+    """
+
+
+@bench.command()
+@click.argument("arguments", nargs=-1, metavar="[key=value]...")
+@results_option
+@format_option
+@click.option("--fresh", is_flag=True, help="Compute again what the store has already.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="Repeat what a record says was done.")
+@debug_option
+def run(arguments: tuple[str, ...], results: Path, form: str, fresh: bool, source: Path | None, debug: bool) -> None:
+    """Measure models on data: every cell of suite, model, data and seed.
+
+    \b
+    suite=density        what is measured
+    model=NAME,...       registered name, package.module:factory or file.py:factory;
+                         all: every built-in one; default: the suite's own list
+    data=digits          registered name, folder:PATH, npz:PATH or text:PATH
+    budget=quick         smoke, quick, standard, or optimiser steps
+    seed=0               of training and of every draw
+    device=auto          auto, cpu, cuda
+    executor=process     process (isolated worker) or inline
+    timeout=3600         seconds that a cell may take
+    batch_size=256       examples per question, to begin with
+    checkpoint=FILE      weights of the model, safetensors
+    suite.X= model.X= data.X=   settings; `bench list` shows them
+    """
+    asked = _request(arguments, source)
+    sys.exit(_run(asked, results, form, fresh or source is not None))
+
+
+@bench.command()
+@click.argument("arguments", nargs=-1, metavar="[key=value]...")
+@results_option
+@click.option("--output", type=click.Path(path_type=Path), help="Also save the weights here, as safetensors.")
+@debug_option
+def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: bool) -> None:
+    """Fit reference models, and keep their weights: model=vae data=digits budget=quick."""
+    from torchstone.harness.request import parse
+
+    asked = parse(arguments)
+    if not asked.model:
+        raise InputError("model= is missing; type for example bench fit model=vae data=digits.")
+    sys.exit(_fit(asked, results, output))
+
+
+@bench.command(name="list")
+@click.argument("what", type=click.Choice(("models", "suites", "data", "metrics")), required=False)
+@click.option("--format", "form", type=click.Choice(("markdown", "json")), default="markdown", show_default=True, help="How it is written.")
+@debug_option
+def list_(what: str | None, form: str, debug: bool) -> None:
+    """What there is: models, suites, data and metrics, with families, capabilities and settings."""
+    from torchstone.harness.catalogue import catalogue
+
+    click.echo(catalogue(what, form))
+
+
+@bench.command()
+@click.argument("record")
+@results_option
+@debug_option
+def show(record: str, results: Path, debug: bool) -> None:
+    """One record, named by its file, its id, or the beginning of its id."""
+    from torchstone.results.store import Store
+    from torchstone.results.text import describe
+
+    click.echo(describe(Store(results).read(record)))
+
+
+@bench.command()
+@results_option
+@format_option
+@debug_option
+def report(results: Path, form: str, debug: bool) -> None:
+    """Tables of all records; numbers whose contracts differ stand in different blocks."""
+    from torchstone.results.frame import frame
+    from torchstone.results.table import render
+
+    if not results.is_dir():
+        raise InputError(f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another.")
+    table = frame(results)
+    for problem in table.attrs["problems"]:
+        click.echo(problem, err=True)
+    click.echo(render(table, form))
+
+
+@bench.command()
+@debug_option
+def doctor(debug: bool) -> None:
+    """Versions, device, and a self-test against known answers."""
+    from torchstone.harness.doctor import examine
+
+    findings = examine()
+    for line in findings.lines:
+        click.echo(line)
+    sys.exit(DONE if findings.healthy else SAYS_NO)
+
+
+def main() -> NoReturn:
+    """Run the command line, and turn what goes wrong into a sentence and an exit code."""
+    arguments = sys.argv[1:]
+    try:
+        bench.main(args=arguments, prog_name="bench", standalone_mode=False)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        sys.exit(_report(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(DONE)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong, in a sentence on standard error; the exit code."""
+    from torchstone.results.record import RecordError
+
+    match error:
+        case click.Abort():
+            return INTERRUPTED
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has gone
+            return DONE
+        case click.ClickException():
+            click.echo(f"bench: {error.format_message()}", err=True)
+        case BenchError() | RecordError():
+            click.echo(f"bench: {error}", err=True)
+        case _:
+            click.echo(f"bench: {type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where.", err=True)
+    return BAD_INPUT
+
+
+def _request(arguments: Sequence[str], source: Path | None) -> Request:
+    from torchstone.harness.request import parse, request_of
+    from torchstone.results.store import Store
+
+    if source is None:
+        return parse(arguments)
+    if arguments:
+        raise InputError(f"--from {source}: a record says all that there is to say; leave out {' '.join(arguments)}.")
+    return request_of(Store(source.parent).read(source))
+
+
+def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
+    from torchstone.harness.display import Display
+    from torchstone.harness.execution import executor
+    from torchstone.harness.runner import Finished
+    from torchstone.harness.runner import run as run_cells
+
+    finished: list[Finished] = []
+    code = DONE
+    with Display() as display:
+        worker = executor(asked.executor, display.stage)
+        try:
+            for cell in run_cells(asked, results, worker, fresh=fresh, begin=display.begin):
+                finished.append(cell)
+                display.finished(cell)
+        except KeyboardInterrupt:
+            display.say(f"Interrupted; {len(finished)} finished cells are kept in {results}, and the same command takes up the rest.")
+            code = INTERRUPTED
+        finally:
+            worker.close()
+    _print_table([cell.record for cell in finished if cell.record is not None], form)
+    if code == DONE and any(cell.failed for cell in finished):
+        return SOME_FAILED
+    return code
+
+
+def _print_table(records: Sequence[Record], form: str) -> None:
+    from torchstone.results.frame import frame_of
+    from torchstone.results.table import render
+
+    if records:
+        click.echo(render(frame_of(records), form))
+
+
+def _fit(asked: Request, results: Path, output: Path | None) -> int:
+    from torchstone.harness.display import Display
+    from torchstone.harness.execution import executor
+    from torchstone.harness.runner import fit as fit_cells
+
+    with Display() as display:
+        worker = executor(asked.executor, display.stage)
+        try:
+            for line in fit_cells(asked, results, worker, output=output, begin=display.begin):
+                click.echo(line)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            worker.close()
+    return DONE
+
+

@@ -1,0 +1,172 @@
+"""Where cells run: in a worker process that may die without harm, or in this one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias, TypeVar, final
+
+from torchstone.harness.errors import WorkerError
+
+__all__ = ["Executor", "Inline", "Pending", "Process", "executor"]
+
+T = TypeVar("T")
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+REPORT_EVERY = 0.1  # seconds
+
+
+class Pending(ABC):
+    """A task that was submitted."""
+
+    @abstractmethod
+    def result(self) -> Any:
+        """Wait for its result. Raises what the task raised, or WorkerError where the worker was lost."""
+
+
+class Executor(ABC):
+    """Runs functions of the form ``function(*arguments, progress)``."""
+
+    @abstractmethod
+    def submit(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """Queue a task; past ``timeout`` seconds of running it is ended."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it, and whatever still runs."""
+
+
+def executor(name: str, progress: Progress) -> Executor:
+    """The executor called ``name``, which reports the progress of its tasks to ``progress``."""
+    return {"process": Process, "inline": Inline}[name](progress)
+
+
+@final
+class Inline(Executor):
+    """Runs tasks in this process, when their results are asked for. What they print goes to standard error."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """Queue a task. This process cannot be ended, so ``timeout`` does not apply."""
+        return _Deferred(lambda: function(*arguments, self._progress))
+
+    def close(self) -> None:
+        """Nothing is left running."""
+
+
+@final
+class _Deferred(Pending):
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def result(self) -> Any:
+        with contextlib.redirect_stdout(sys.stderr):
+            return self._call()
+
+
+@final
+class Process(Executor):
+    """Runs tasks one after another in a spawned worker.
+
+    A worker that crashes, exits, hangs or is killed for its memory costs the task it was on; the next gets a new one.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        from pebble import ProcessPool
+
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=[sender])
+        self._receiver, self._sender = receiver, sender
+        self._closed = threading.Event()
+        self._listener = threading.Thread(target=self._listen, args=(progress,), daemon=True)
+        self._listener.start()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """Queue a task for the worker. Its function, arguments and result are pickled."""
+        return _Remote(self._pool.schedule(_perform, args=(function, *arguments), timeout=timeout), timeout)
+
+    def close(self) -> None:
+        """Kill the worker where it is busy, and take it down."""
+        self._pool.stop()
+        self._pool.join()
+        self._closed.set()
+        self._listener.join(timeout=2)
+        self._sender.close()
+        self._receiver.close()
+
+    def _listen(self, progress: Progress) -> None:
+        while not self._closed.is_set():
+            if self._receiver.poll(REPORT_EVERY):
+                stage, done, total = json.loads(self._receiver.recv_bytes())
+                progress(stage, done, total)
+
+
+@final
+class _Remote(Pending):
+    def __init__(self, future: Future[Any], timeout: float | None) -> None:
+        self._future, self._timeout = future, timeout
+
+    def result(self) -> Any:
+        from pebble import ProcessExpired
+
+        try:
+            return self._future.result()
+        except ProcessExpired as error:
+            raise WorkerError(f"The worker process ended before the cell did: {_fate(error.exitcode)}") from error
+        except FutureTimeoutError as error:
+            raise WorkerError(f"It ran longer than timeout={self._timeout:g} seconds and was ended; give it more with timeout=SECONDS.") from error
+
+
+def _fate(code: int) -> str:
+    """An exit code in words."""
+    if code == -signal.SIGKILL:
+        return "it was killed (SIGKILL), most often for using too much memory; try a smaller batch_size or model."
+    if code < 0:
+        return f"it crashed with {signal.Signals(-code).name}; executor=inline with --debug shows where."
+    return f"it exited by itself with code {code}; a model must not end the process."
+
+
+class _Reporter:
+    """Sends progress to the parent, not more often than it can be seen.
+
+    One message is one write far below the size that a pipe may split, so that a worker killed in the middle of its work
+    never leaves half of one behind.
+    """
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+        self._next = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next or done >= total:
+            self._next = now + REPORT_EVERY
+            self._sender.send_bytes(json.dumps([stage[:80], done, total]).encode())
+
+
+_worker: dict[str, _Reporter] = {}  # of this worker process; empty in the parent
+
+
+def _begin(sender: Connection) -> None:
+    """Set up a worker: interrupts are the parent's to handle, and what is printed goes to standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)
+    _worker["report"] = _Reporter(sender)
+
+
+def _perform(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments, _worker["report"])

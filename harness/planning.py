@@ -1,0 +1,105 @@
+"""From what was asked to the cells that answer it, with everything that can be wrong in the asking found first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from torchstone.harness.cell import Cell, Plan, Progress
+from torchstone.harness.checkpoints import load_checkpoint
+from torchstone.harness.environment import environment, resolve_device
+from torchstone.harness.errors import BenchError, InputError
+from torchstone.harness.plugins import Component, component, registered
+from torchstone.harness.request import FIELD_GROUPS, Request
+from torchstone.harness.settings import check_used, resolve
+from torchstone.harness.work import build_model, load_data, load_suite
+from torchstone.models.checks import require_model
+from torchstone.models.model import Model, ModelError
+from torchstone.suites.data.dataset import DataError
+from torchstone.suites.suite import Suite
+
+__all__ = ["plan"]
+
+
+def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], progress: Progress) -> Plan:
+    """Every cell that ``request`` asks for, with ``live`` model objects in place of names where there are any.
+
+    Names, settings, files, devices and checkpoints are looked at here, and each model is built once, so that what was
+    typed wrongly ends the run before it begins.
+
+    Raises:
+        InputError: for anything that cannot be done as typed.
+    """
+    suites = [component("suites", name) for name in request.suite]
+    data = [component("data", name) for name in request.data]
+    models = [component("models", name) for name in _model_names(request, suites, live)]
+    if request.checkpoint is not None and (len(models) != 1 or live):
+        raise InputError(f"checkpoint={request.checkpoint}: it belongs to one model that is named; name one, and no other, with model=…")
+    for group, components in zip(FIELD_GROUPS, (suites, models, data), strict=True):
+        if overrides := request.fields.get(group):
+            check_used(overrides, components)
+    device = resolve_device(request.device)
+    candidates = [(model.spec, _settings(model, request), None) for model in models]
+    candidates += [(type(model).__name__, (), require_model(model)) for model in live]
+    cells = tuple(
+        Cell(
+            suite=suite.spec,
+            suite_settings=_settings(suite, request),
+            model=model,
+            model_settings=settings,
+            data=dataset.spec,
+            data_settings=_settings(dataset, request),
+            seed=seed,
+            budget=request.budget,
+            device=str(device),
+            batch_size=request.batch_size,
+            checkpoint=request.checkpoint,
+            results=results,
+            fresh=fresh,
+            live=model_object,
+        )
+        for suite, dataset, (model, settings, model_object), seed in itertools.product(suites, data, candidates, request.seed)
+    )
+    _try(cells)
+    return Plan(cells, environment(device, request.batch_size, 0))
+
+
+def _model_names(request: Request, suites: Iterable[Component], live: Sequence[Model]) -> tuple[str, ...]:
+    if request.model == ("all",):
+        return tuple(registered("models"))
+    if request.model or live:
+        return request.model
+    defaults = [load_suite(suite.spec, _settings(suite, request)).default_models for suite in suites]
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(defaults)))
+
+
+def _settings(found: Component, request: Request) -> tuple[tuple[str, object], ...]:
+    overrides = dict(request.fields.get(found.argument, {}))
+    if found.group == "suites" and request.budget == "standard":
+        made = found.factory
+        if isinstance(made, type) and issubclass(made, Suite):
+            overrides = {**made.standard, **overrides}
+    return tuple(resolve(found, overrides).items())
+
+
+def _try(cells: Iterable[Cell]) -> None:
+    """Build every suite, dataset and model once, and load the checkpoint; a model that refuses the data is no mistake."""
+    for cell in {(cell.model, cell.model_settings, cell.data, cell.data_settings): cell for cell in cells}.values():
+        load_suite(cell.suite, cell.suite_settings)
+        try:
+            data = load_data(cell.data, cell.data_settings)
+        except DataError as error:
+            raise InputError(f"data={cell.data}: {error}") from error
+        if cell.live is not None:
+            continue
+        try:
+            model = build_model(component("models", cell.model), cell.model_settings, data, cell.seed)
+        except (ModelError, MemoryError):
+            continue
+        except BenchError:
+            raise
+        except Exception:
+            continue  # it will fail in its cell, with its reason, and the others go on
+        if cell.checkpoint is not None:
+            load_checkpoint(model, cell.checkpoint)

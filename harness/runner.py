@@ -1,0 +1,138 @@
+"""Running the cells of a plan, one after another, whatever becomes of each.
+
+What needs torch is imported by the tasks themselves, in the worker, and not by the process that waits for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchstone.harness.cell import Cell, Outcome, Plan, Progress
+from torchstone.harness.errors import InputError, WorkerError
+from torchstone.harness.execution import Executor
+from torchstone.harness.request import Request
+from torchstone.results.record import Environment, Record, RecordError, Status
+from torchstone.results.store import Store
+
+if TYPE_CHECKING:
+    from torchstone.models.model import Model
+
+__all__ = ["Finished", "fit", "run"]
+
+
+def _silent(label: str, number: int, total: int) -> None:
+    """Announce nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell that has ended.
+
+    Attributes:
+        label: what it was called while it ran.
+        record: what was kept of it; None where it could not be kept.
+        found: whether an earlier record answered it.
+        notes: warnings, and why it could not be kept, in sentences.
+    """
+
+    label: str
+    record: Record | None
+    found: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no result to show."""
+        return self.record is None or self.record.status is Status.FAILED
+
+
+def run(
+    request: Request,
+    results: Path,
+    executor: Executor,
+    *,
+    fresh: bool = False,
+    live: Sequence[Model] = (),
+    begin: Callable[[str, int, int], None] = _silent,
+) -> Iterator[Finished]:
+    """Plan ``request`` and run its cells with ``executor``, yielding each as it ends.
+
+    Args:
+        request: what was asked for.
+        results: the folder of the store.
+        executor: where the work is done; the caller closes it.
+        fresh: compute again what the store has already.
+        live: model objects to run beside the models that are named; only in this process.
+        begin: called with the label of a cell, its number and how many there are, before it is waited for.
+
+    Raises:
+        InputError: for anything that cannot be done as typed, before the first cell.
+        RecordError: where ``results`` cannot be written, before the first cell.
+    """
+    Store(results).check_writable()
+    planned = executor.submit(_plan, request, results, fresh, live).result()
+    pending = [(cell, executor.submit(_run_cell, cell, timeout=request.timeout)) for cell in planned.cells]
+    for number, (cell, waiting) in enumerate(pending):
+        begin(cell.label, number, len(pending))
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        try:
+            outcome = waiting.result()
+            yield Finished(cell.label, outcome.record, outcome.found, outcome.warnings)
+        except RecordError as error:
+            yield Finished(cell.label, None, notes=(str(error),))
+        except WorkerError as error:
+            yield _lost(cell, error, planned.machine, started, time.perf_counter() - clock)
+
+
+def fit(
+    request: Request, results: Path, executor: Executor, *, output: Path | None, begin: Callable[[str, int, int], None]
+) -> Iterator[str]:
+    """Fit the models of ``request`` and keep their weights, yielding a sentence for each.
+
+    Raises:
+        InputError: for anything that cannot be done as typed, and for a model that cannot be fitted.
+        RecordError: where ``results`` cannot be written.
+        WorkerError: where the worker was lost.
+    """
+    Store(results).check_writable()
+    planned = executor.submit(_plan, request, results, False, ()).result()
+    if output is not None and len(planned.cells) != 1:
+        raise InputError(f"--output {output}: one file holds one model and {len(planned.cells)} are to be fitted; name one.")
+    pending = [(cell, executor.submit(_fit_cell, cell, output, timeout=request.timeout)) for cell in planned.cells]
+    for number, (cell, waiting) in enumerate(pending):
+        begin(cell.label, number, len(pending))
+        yield waiting.result()
+
+
+def _lost(cell: Cell, error: WorkerError, machine: Environment, started: str, seconds: float) -> Finished:
+    """The end of a cell whose worker was lost: a failed record, written from here."""
+    from torchstone.harness.work import failed
+
+    record = failed(cell, str(error), machine, started, seconds)
+    try:
+        return Finished(cell.label, Store(cell.results).write(record))
+    except RecordError as problem:
+        return Finished(cell.label, None, notes=(str(error), str(problem)))
+
+
+def _plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], progress: Progress) -> Plan:
+    from torchstone.harness.planning import plan
+
+    return plan(request, results, fresh, live, progress)
+
+
+def _run_cell(cell: Cell, progress: Progress) -> Outcome:
+    from torchstone.harness.work import run_cell
+
+    return run_cell(cell, progress)
+
+
+def _fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
+    from torchstone.harness.work import fit_cell
+
+    return fit_cell(cell, output, progress)

@@ -1,0 +1,1 @@
+"""Models that bound their density from below."""

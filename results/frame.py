@@ -1,0 +1,149 @@
+"""Records as one pandas table: a row for each score, and one for each record that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchstone.results.record import Record, number
+from torchstone.results.scan import Problem, scan
+from torchstone.results.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["frame", "frame_of"]
+
+# Columns taken from a record and from a score as they are.
+_OF_RECORD = (
+    "identity", "suite", "suite_version", "model", "family", "dataset", "seed", "status", "reason", "started", "seconds",
+)  # fmt: skip
+_OF_SCORE = ("metric", "unit", "kind", "higher_is_better", "n")
+
+_RECORD = ("record", *_OF_RECORD, "settings", "code")
+_SCORE = (*_OF_SCORE, "value", "stderr", "ci_low", "ci_high", "position", "contract", "parameters")
+_NUMBERS = ("value", "stderr", "ci_low", "ci_high", "n")
+
+_record_facts = itemgetter(*_OF_RECORD)
+_score_facts = itemgetter(*_OF_SCORE)
+
+
+def frame(*sources: Store | Path | str) -> pd.DataFrame:
+    """Every record of the stores or folders, one row for each score.
+
+    Columns: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``, ``dataset``, ``seed``, ``status``, ``reason``,
+    ``started``, ``seconds``, ``settings`` (canonical JSON), ``code`` (its fingerprint); ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``,
+    ``value``, ``stderr``, ``ci_low``, ``ci_high``, ``position`` (within its record); ``contract`` (the record's and the score's together, canonical JSON), each of its keys as
+    ``contract.KEY`` and each parameter of the score as ``parameters.KEY``. A record without scores (it was skipped, or failed) has one
+    row, in which what belongs to a score is missing.
+
+    Files that are not valid records are passed over; ``frame(...).attrs["problems"]`` names them, each in a sentence.
+    """
+    problems: list[Problem] = []
+    table = _table(row for source in sources for row in _read(source, problems))
+    table.attrs["problems"] = [str(problem) for problem in problems]
+    return table
+
+
+def frame_of(records: Iterable[Record]) -> pd.DataFrame:
+    """The same table of records that are at hand."""
+    table = _table(_row(record.id, record.to_dict()) for record in records)
+    table.attrs["problems"] = []
+    return table
+
+
+# What one record gives: its own columns, and those of its scores.
+_Row = tuple[tuple[Any, ...], list[tuple[Any, ...]]]
+
+
+def _read(source: Store | Path | str, problems: list[Problem]) -> Iterator[_Row]:
+    folder = source.folder if isinstance(source, Store) else Path(source)
+    if not folder.exists():
+        problems.append(Problem(folder, "there is no such folder"))
+    for name, id, content in scan(folder, problems):
+        try:
+            yield _row(id, content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problems.append(Problem(folder / name, f"a field is missing or of the wrong type: {error}"))
+
+
+def _row(id: str, content: Mapping[str, Any]) -> _Row:
+    contract, scores = content["contract"], content["scores"]
+    own = (id, *_record_facts(content), _canonical(content["settings"]), content["fingerprints"].get("code"))
+    shared = _canonical(contract)
+    if not scores:
+        return own, [(None,) * (len(_SCORE) - 2) + (shared, {})]
+    return own, [_score(position, score, contract, shared) for position, score in enumerate(scores)]
+
+
+def _score(position: int, score: Mapping[str, Any], contract: Mapping[str, Any], shared: str) -> tuple[Any, ...]:
+    value, stderr, added = score["value"], score["stderr"], score["contract"]
+    low, high = score["ci95"] or (None, None)
+    return (
+        *_score_facts(score),
+        value if type(value) is float else number(value),
+        stderr if stderr is None or type(stderr) is float else number(stderr),
+        low if low is None or type(low) is float else number(low),
+        high if high is None or type(high) is float else number(high),
+        position,
+        _canonical({**contract, **added}) if added else shared,
+        score["parameters"],
+    )
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    import orjson
+
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _table(rows: Iterable[_Row]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    found = list({own[0]: (own, scores) for own, scores in rows}.values())
+    records = pd.DataFrame(_columns(_RECORD, [own for own, _ in found]))
+    scores = _columns(_SCORE, [score for _, scores in found for score in scores])
+    contracts, parameters = scores["contract"], scores.pop("parameters")
+    numeric = {name: np.array(scores[name], dtype=float) for name in _NUMBERS}
+    owners = np.repeat(np.arange(len(found)), [len(scores) for _, scores in found])
+    parts = [
+        records.take(owners).reset_index(drop=True),
+        pd.DataFrame({**scores, **numeric}),
+        _contracts(contracts),
+        _flat("parameters", parameters),
+    ]
+    return pd.concat(parts, axis=1)
+
+
+def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in names}
+
+
+def _contracts(texts: Sequence[str]) -> pd.DataFrame:
+    """A column for each key of the contracts, of which there are few; each is read once."""
+    import numpy as np
+    import orjson
+
+    numbered = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    distinct = _flat("contract", [orjson.loads(text) for text in numbered])
+    places = np.fromiter((numbered[text] for text in texts), np.intp, len(texts))
+    return distinct.take(places).reset_index(drop=True)
+
+
+def _flat(name: str, objects: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A column for each key of ``objects``."""
+    import pandas as pd
+
+    keys = sorted(set().union(*objects))
+    columns = {f"{name}.{key}": _finite_or_not([each.get(key) for each in objects]) for key in keys}
+    return pd.DataFrame(columns, index=range(len(objects)))
+
+
+def _finite_or_not(values: list[Any]) -> list[Any]:
+    """``values`` with numbers for the strings that stand for the numbers JSON has not."""
+    if str not in set(map(type, values)):
+        return values
+    return [number(value) if value in ("Infinity", "-Infinity", "NaN") else value for value in values]

@@ -1,0 +1,81 @@
+"""What a suite is given to work with: device, batches, randomness, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import final
+
+import torch
+from torch import Tensor
+
+from torchstone.models.randomness import generator
+
+__all__ = ["Context"]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+@final
+class Context:
+    """Device, batch size, seeded generators and progress of one evaluation.
+
+    Attributes:
+        device: where the model is and its questions are asked.
+        batch_size: examples (or importance samples) per question; it halves when memory runs out.
+        halvings: how often it has halved.
+        seed: of every stochastic question, together with its purpose and block.
+        progress: called with a stage, and how much of how much of it is done.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+        seed: int = 0,
+        progress: Callable[[str, int, int], None] = _silent,
+    ) -> None:
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.halvings = 0
+        self.seed = seed
+        self.progress = progress
+
+    def rng(self, purpose: str, block: int = 0, *, device: torch.device | str | None = None) -> torch.Generator:
+        """A generator that depends on the seed, ``purpose`` and ``block`` alone; on the context's device unless told."""
+        return generator(self.seed, purpose, block, self.device if device is None else device)
+
+    def batches(self, total: int, question: Callable[[int, int], Tensor]) -> Iterator[tuple[int, int, Tensor]]:
+        """Ask a deterministic question about rows ``start`` to ``stop``, batch after batch, and yield its answers.
+
+        Where memory runs out the batch is halved and asked again; a single row that does not fit raises.
+        """
+        start = 0
+        while start < total:
+            stop = min(start + self.batch_size, total)
+            try:
+                answer = question(start, stop)
+            except Exception as error:
+                if not out_of_memory(error) or stop - start == 1:
+                    raise
+                self._halve(stop - start)
+                continue
+            yield start, stop, answer
+            start = stop
+
+    def _halve(self, failed: int) -> None:
+        self.batch_size = max(1, failed // 2)
+        self.halvings += 1
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out, on whichever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
+    )

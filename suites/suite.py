@@ -1,0 +1,56 @@
+"""What a suite is: settings, a version, and two questions: does it apply, and what are the numbers?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from torchstone.models.model import Model
+from torchstone.results.record import Flat, Score
+from torchstone.suites.context import Context
+from torchstone.suites.data.dataset import Dataset
+
+__all__ = ["Evaluation", "Suite"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a suite found: scores, the contract they share, per-example columns keyed by ``ids``, and warnings in words."""
+
+    scores: tuple[Score, ...]
+    contract: Flat
+    ids: Tensor
+    columns: Mapping[str, Tensor]
+    warnings: tuple[str, ...] = ()
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Suite(ABC):
+    """A frozen dataclass whose fields are the suite's settings.
+
+    Attributes:
+        name: what it is called on the command line and in records.
+        version: raised whenever a number that the suite prints would change.
+        default_models: those run where none is named.
+        metrics: the metrics that it can report, and what each is, in half a line.
+        standard: settings that take another default at ``budget=standard``.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    default_models: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[Mapping[str, str]]
+    standard: ClassVar[Mapping[str, object]] = {}
+
+    @abstractmethod
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        """Why this pair is impossible, as a sentence; None where it is possible."""
+
+    @abstractmethod
+    def evaluate(self, model: Model, data: Dataset, context: Context) -> Evaluation:
+        """The numbers of ``model`` on ``data``."""
