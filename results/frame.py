@@ -22,7 +22,7 @@ _OF_RECORD = (
 )  # fmt: skip
 _OF_SCORE = ("metric", "unit", "kind", "higher_is_better", "n")
 
-_RECORD = ("record", *_OF_RECORD, "settings", "code")
+_RECORD = ("record", *_OF_RECORD, "settings", "code", "record_contract")
 _SCORE = (*_OF_SCORE, "value", "stderr", "ci_low", "ci_high", "position", "contract", "parameters")
 _NUMBERS = ("value", "stderr", "ci_low", "ci_high", "n")
 
@@ -34,7 +34,7 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
     """Every record of the stores or folders, one row for each score.
 
     Columns: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``, ``dataset``, ``seed``, ``status``, ``reason``,
-    ``started``, ``seconds``, ``settings`` (canonical JSON), ``code`` (its fingerprint); ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``,
+    ``started``, ``seconds``, ``settings`` (canonical JSON), ``code`` (its fingerprint), ``record_contract``; ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``,
     ``value``, ``stderr``, ``ci_low``, ``ci_high``, ``position`` (within its record); ``contract`` (the record's and the score's together, canonical JSON), each of its keys as
     ``contract.KEY`` and each parameter of the score as ``parameters.KEY``. A record without scores (it was skipped, or failed) has one
     row, in which what belongs to a score is missing.
@@ -71,8 +71,8 @@ def _read(source: Store | Path | str, problems: list[Problem]) -> Iterator[_Row]
 
 def _row(id: str, content: Mapping[str, Any]) -> _Row:
     contract, scores = content["contract"], content["scores"]
-    own = (id, *_record_facts(content), _canonical(content["settings"]), content["fingerprints"].get("code"))
-    shared = _canonical(contract)
+    settings, shared, code = _canonical(content["settings"]), _canonical(contract), content["fingerprints"].get("code")
+    own = (id, *_record_facts(content), settings, code, shared)
     if not scores:
         return own, [(None,) * (len(_SCORE) - 2) + (shared, {})]
     return own, [_score(position, score, contract, shared) for position, score in enumerate(scores)]

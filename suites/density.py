@@ -15,7 +15,7 @@ from torchstone.models.checks import space_of
 from torchstone.models.model import Continuous, Discrete, ExplicitApproximate, ExplicitExact, LatentVariable, Model, family
 from torchstone.results.record import Flat, Kind, Score
 from torchstone.suites.context import Context
-from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.data.dataset import Dataset, Source
 from torchstone.suites.dequantisation import Dequantiser
 from torchstone.suites.metrics.uncertainty import Mean, mean, replicate_stderr
 from torchstone.suites.metrics.units import bits_per_dim
@@ -23,6 +23,8 @@ from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_l
 from torchstone.suites.suite import Evaluation, Suite
 
 __all__ = ["Density"]
+
+FALSE_ALARMS = 1e-3
 
 
 @final
@@ -77,9 +79,30 @@ class Density(Suite):
         contract = self._contract(model, data) | question.contract()
         scores = _scores(nll, data, question.kind, question.parameters(nll, variances, asked), bool(contract["conditional"]))
         columns = {"nll": costs}
+        warnings = _warnings(nll)
+        if data.source is not None and not contract["conditional"]:
+            warnings += self._impossible(costs, data, data.source)
         if question.stochastic:
             columns["nll_stderr"] = (variances / asked).sqrt()
-        return Evaluation(scores, contract, data.split(self.split).ids, columns, _warnings(nll))
+        return Evaluation(scores, contract, data.split(self.split).ids, columns, warnings)
+
+    def _impossible(self, costs: Tensor, data: Dataset, source: Source) -> tuple[str, ...]:
+        """A warning where the model beats the truth by more than any normalised density can.
+
+        ``E[prod p(x_i) / r(x_i)] <= 1`` for independent ``x_i ~ r``, so that by Markov's inequality an honest model
+        is warned of with a probability of at most ``FALSE_ALARMS``, however many examples there are.
+        """
+        evidence = 0.0
+        split = data.split(self.split)
+        for start in range(0, len(split), 4096):
+            x, _ = split.batch(start, start + 4096)
+            evidence += float((-costs[start : start + 4096] - source.log_prob(x)).sum())
+        if not evidence > -math.log(FALSE_ALARMS):
+            return ()
+        return (
+            f"This density beats the true one by {evidence:.1f} nats over {len(split)} examples, which a normalised density does with "
+            f"probability {math.exp(-evidence):.1e} at most: it does not sum to one, or it has seen these examples.",
+        )
 
     def _contract(self, model: Model, data: Dataset) -> Flat:
         support = data.space.support
@@ -140,7 +163,7 @@ class _Question:
         if self.stochastic:
             found["replicates"] = self.suite.replicates
             found["replicated_examples"] = int((asked > 1).sum())
-            found["estimator_stderr"] = None if nll.stderr is None else replicate_stderr(variances, asked)
+            found["estimator_stderr"] = None if nll.nonfinite else replicate_stderr(variances, asked)
         if isinstance(self.model, LatentVariable):
             found["importance_samples"] = self.suite.importance_samples
         return found

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from torchstone.models.layers import Lookup
 from torchstone.models.model import (
     Budget,
     Continuous,
@@ -93,7 +94,7 @@ class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
         super().__init__()
         self.space, self.levels, self.latents, self.batch = space, levels, latents, batch
         self.head = head
-        self.labels = nn.Embedding(space.classes or 1, width)
+        self.labels = Lookup(space.classes or 1, width)
         self.read, self.write = nn.Linear(head.inputs, width), nn.Linear(latents, width)
         self.encoder = _perceptron(width, 2 * latents, dropout)
         self.decoder = _perceptron(width, head.outputs, dropout)
@@ -156,7 +157,7 @@ class CategoricalHead(nn.Module):
     def __init__(self, event_shape: tuple[int, ...], levels: int, width: int = 16) -> None:
         super().__init__()
         self.event_shape = event_shape
-        self.values = nn.Embedding(levels, width)
+        self.values = Lookup(levels, width)
         self.logits = nn.Linear(width, levels)
         self.inputs = self.outputs = width * torch.Size(event_shape).numel()
 

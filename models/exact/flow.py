@@ -72,10 +72,11 @@ class Flow(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
         low = torch.full((space.dims,), -BOUND)
         if support.bounded:
             base = zuko.lazy.UnconditionalDistribution(zuko.distributions.BoxUniform, low, -low, buffer=True)
+            self.edge = BOUND * (1 - 1e-6)  # the base is flat: this only undoes the rounding of z at the ends
             shift, scale = (support.low + support.high) / 2, (support.high - support.low) / (2 * BOUND)
         else:
             base = zuko.lazy.UnconditionalDistribution(zuko.distributions.DiagNormal, 0 * low, 0 * low + 1, buffer=True)
-            shift, scale = 0.0, 1.0
+            self.edge, shift, scale = torch.inf, 0.0, 1.0
         self.flow = zuko.flows.Flow(splines, base)
         self.register_buffer("shift", torch.full((space.dims,), shift))
         self.register_buffer("scale", torch.full((space.dims,), scale))
@@ -83,9 +84,13 @@ class Flow(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The log-density of each example in nats, ``(N,)``."""
-        z = (x.flatten(1) - self.shift) / self.scale
-        log_density: Tensor = self.flow(self._context(y, len(x))).log_prob(z)
-        return log_density.sub(self.scale.log().sum())
+        assert isinstance(self.space.support, Continuous)
+        inside = ((x >= self.space.support.low) & (x <= self.space.support.high)).flatten(1).all(1)
+        flow = self.flow(self._context(y, len(x)))
+        z, log_slope = flow.transform.call_and_ladj((x.flatten(1) - self.shift) / self.scale)
+        base: Tensor = flow.base.log_prob(z.clamp(-self.edge, self.edge))
+        log_density = base + log_slope - self.scale.log().sum()
+        return log_density.where(inside, torch.full_like(log_density, -torch.inf))
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, *, rng: torch.Generator) -> Tensor:

@@ -117,6 +117,7 @@ class CategoricalMixture(nn.Module, ExplicitExact, Sampler, Trainable, Enumerabl
         self.logits.copy_((marginals * (0.5 + noise)).log())
         self.weights.zero_()
 
+    @torch.no_grad()
     def iterate(self, train: Split, pseudo: Tensor) -> float:
         """One iteration of EM, with pseudo-counts; returns the objective before it, which never falls.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional
 
+from torchstone.models.layers import Lookup
 from torchstone.models.model import (
     Autoregressive,
     Budget,
@@ -58,7 +59,7 @@ class PixelCNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         width: Annotated[int, Ge(1)] = 32,
         depth: Annotated[int, Ge(1)] = 5,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
-        batch: Annotated[int, Ge(1)] = 32,
+        batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
         super().__init__()
@@ -73,14 +74,14 @@ class PixelCNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         channels = 1 if len(space.event_shape) == 2 else space.event_shape[0]
         features = channels * width
         self.register_buffer("order", raster(space.event_shape), persistent=False)
-        self.values = nn.Embedding(levels, width)
+        self.values = Lookup(levels, width)
         self.positions = Positions(features, *space.event_shape[-2:])
-        self.labels = nn.Embedding(self.space.classes or 1, features)
+        self.labels = Lookup(self.space.classes or 1, features)
         self.above = nn.Conv2d(features, features, (2, 5))
         self.left = MaskedRow(features, features, 3, channels, sees_itself=False)
         self.layers = nn.ModuleList(Gated(features, channels, dropout) for _ in range(depth))
         self.last = MaskedRow(features, features, 1, channels, sees_itself=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(features, channels * levels, 1, groups=channels)
         self.eval()
 
@@ -163,7 +164,7 @@ class Gated(nn.Module):
         self.horizontal = MaskedRow(features, 2 * features, 2, channels, sees_itself=True)
         self.link = nn.Conv2d(2 * features, 2 * features, 1)
         self.mix = MaskedRow(features, features, 1, channels, sees_itself=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
         """Both stacks, ``(N, features, H, W)`` each, to the same."""

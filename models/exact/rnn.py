@@ -9,6 +9,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from torchstone.models.layers import FeatureDropout, Lookup, Positions
 from torchstone.models.model import Autoregressive, Budget, Discrete, Enumerable, Sampler, Space, Split, Trainable
 from torchstone.models.randomness import generator, seeded
 from torchstone.models.sampling import ancestral
@@ -48,7 +49,7 @@ class RNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         width: Annotated[int, Ge(1)] = 128,
         depth: Annotated[int, Ge(1)] = 1,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
-        batch: Annotated[int, Ge(1)] = 32,
+        batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
         super().__init__()
@@ -57,10 +58,10 @@ class RNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         self.batch = batch
         self.register_buffer("order", raster(space.event_shape), persistent=False)
         self.register_buffer("inverse", self.order.argsort(), persistent=False)
-        self.start = nn.Embedding(self.space.classes or 1, width)
-        self.values = nn.Embedding(levels, width)
-        self.positions = nn.Embedding(space.dims, width)
-        self.dropout = nn.Dropout(dropout)
+        self.start = Lookup(self.space.classes or 1, width)
+        self.values = Lookup(levels, width)
+        self.positions = Positions(space.event_shape, width)
+        self.dropout = FeatureDropout(dropout)
         self.recurrence = nn.GRU(width, width, depth, batch_first=True)
         self.head = nn.Linear(width, levels)
         self.eval()
@@ -69,7 +70,7 @@ class RNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         """The conditional of every position, of batch shape ``(N, *event)``."""
         start = self.start(labels(self.space, y, len(x), x.device))
         before = self.values(x.flatten(1)[:, self.order[:-1]])
-        inputs = torch.cat([start[:, None], before], 1) + start[:, None] + self.positions.weight
+        inputs = torch.cat([start[:, None], before], 1) + start[:, None] + self.positions()
         hidden, _ = self.recurrence(self.dropout(inputs))
         logits = self.head(self.dropout(hidden))
         return Categorical(logits=logits[:, self.inverse].unflatten(1, self.space.event_shape))
@@ -80,7 +81,16 @@ class RNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
         """Maximise the likelihood by gradient descent."""
-        minimise(self, lambda x, y: -self.log_prob(x, y), train, validation, budget, rng=rng, batch=self.batch)
+        minimise(
+            self,
+            lambda x, y: -self.log_prob(x, y),
+            train,
+            validation,
+            budget,
+            rng=rng,
+            batch=self.batch,
+            learning_rate=6e-3,
+        )
 
     @classmethod
     def tiny(cls) -> RNN:

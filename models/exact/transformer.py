@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional
 
+from torchstone.models.layers import FeatureDropout, Lookup, Positions
 from torchstone.models.model import (
     Autoregressive,
     Budget,
@@ -35,8 +36,8 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
 
     .. math:: p(x \mid y) = \prod_i p(x_i \mid x_1, \dots, x_{i-1}, y)
 
-    Colour images are read pixel by pixel, and within a pixel red, green, blue. Blocks are pre-norm; positions are
-    learned; the input at a position is the value at the one before it.
+    Colour images are read pixel by pixel, and within a pixel red, green, blue. Blocks are pre-norm; a position is
+    embedded as the sum of its row, column and channel; the input at a position is the value at the one before it.
 
     Reference: Vaswani et al., "Attention Is All You Need", 2017.
 
@@ -59,9 +60,9 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         *,
         width: Annotated[int, Ge(1)] = 64,
         depth: Annotated[int, Ge(1)] = 2,
-        heads: Annotated[int, Ge(1)] = 4,
+        heads: Annotated[int, Ge(1)] = 8,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
-        batch: Annotated[int, Ge(1)] = 32,
+        batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
         super().__init__()
@@ -72,10 +73,10 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         self.batch = batch
         self.register_buffer("order", raster(space.event_shape), persistent=False)
         self.register_buffer("inverse", self.order.argsort(), persistent=False)
-        self.start = nn.Embedding(self.space.classes or 1, width)
-        self.values = nn.Embedding(levels, width)
-        self.positions = nn.Embedding(space.dims, width)
-        self.dropout = nn.Dropout(dropout)
+        self.start = Lookup(self.space.classes or 1, width)
+        self.values = Lookup(levels, width)
+        self.positions = Positions(space.event_shape, width)
+        self.dropout = FeatureDropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(depth)))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, levels))
         self.eval()
@@ -84,7 +85,7 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         """The conditional of every position, of batch shape ``(N, *event)``."""
         start = self.start(labels(self.space, y, len(x), x.device))
         before = self.values(x.flatten(1)[:, self.order[:-1]])
-        hidden = torch.cat([start[:, None], before], 1) + start[:, None] + self.positions.weight
+        hidden = torch.cat([start[:, None], before], 1) + start[:, None] + self.positions()
         logits = self.head(self.blocks(self.dropout(hidden)))
         return Categorical(logits=logits[:, self.inverse].unflatten(1, self.space.event_shape))
 
@@ -94,7 +95,16 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
         """Maximise the likelihood by gradient descent."""
-        minimise(self, lambda x, y: -self.log_prob(x, y), train, validation, budget, rng=rng, batch=self.batch)
+        minimise(
+            self,
+            lambda x, y: -self.log_prob(x, y),
+            train,
+            validation,
+            budget,
+            rng=rng,
+            batch=self.batch,
+            learning_rate=6e-3,
+        )
 
     @classmethod
     def tiny(cls) -> Transformer:
@@ -113,7 +123,7 @@ class Block(nn.Module):
         self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.projections, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = FeatureDropout(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``(N, T, width)`` to the same; position i sees positions 1 to i."""

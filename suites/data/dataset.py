@@ -62,9 +62,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 over bytes, shape and dtype of every tensor of every split."""
         sha = hashlib.sha256()
-        for name in sorted(self.splits):
-            split = self.splits[name]
-            for part, tensor in (("x", split.x), ("y", split.y), ("ids", split.ids), ("intensities", split.intensities)):
+        for name, split in sorted(self.splits.items()):
+            parts = {"x": split.x, "y": split.y, "ids": split.ids, "intensities": split.intensities}
+            for part, tensor in parts.items():
                 if tensor is not None:
                     sha.update(f"{name}/{part}/{tuple(tensor.shape)}/{tensor.dtype}/".encode())
                     sha.update(_bytes(tensor))
@@ -72,4 +72,5 @@ class Dataset:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).reshape(-1).numpy())
+    content: memoryview = tensor.detach().cpu().contiguous().view(torch.uint8).reshape(-1).numpy().data
+    return content

@@ -82,7 +82,8 @@ def npz(path: Path, levels: Annotated[int, Interval(ge=2, le=2**31)] | None = No
 
     Args:
         path: the archive.
-        levels: how many values, from 0 on, an integer can take; None takes one more than the largest in the archive.
+        levels: how many values, from 0 on, an integer can take; None takes 256 for arrays of bytes (uint8), and for other
+            integers one more than the largest in the archive.
     """
     arrays = _arrays(path)
     xs = [array for name, array in arrays.items() if name.endswith("x")]
@@ -257,13 +258,18 @@ def _support(path: Path, xs: Sequence[NDArray[Any]], levels: int | None) -> tupl
             raise DataError(f"{path} holds examples that are NaN or infinite: take them out, and save it again.")
         return Continuous(-math.inf, math.inf), np.result_type(*xs).newbyteorder("=")
     low, high = min(int(x.min()) for x in xs), max(int(x.max()) for x in xs)
-    count = max(2, high + 1) if levels is None else levels
+    count = _levels(xs, high) if levels is None else levels
     if low < 0 or high >= min(count, 2**31):
         raise DataError(
             f"{path} holds integers from {low} to {high}, and they must lie between 0 and {min(count, 2**31) - 1}: "
             f"shift them to start at 0, or raise data.levels={count}."
         )
     return Discrete(count), np.dtype(np.uint8 if count <= 256 else np.int32)
+
+
+def _levels(xs: Sequence[NDArray[Any]], high: int) -> int:
+    """Bytes are 256 levels even where the largest is missing: the constant of dequantisation must not hang on that."""
+    return 256 if all(x.dtype == np.uint8 for x in xs) else max(2, high + 1)
 
 
 def _divided(x: Tensor, y: Tensor | None) -> dict[str, Split]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,29 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from torchstone.models import Autoregressive, Continuous, Discrete, ExplicitExact, Model, ModelError, Sampler, Space, Split
+from torchstone.models import (
+    Autoregressive,
+    Budget,
+    Continuous,
+    Discrete,
+    ExplicitExact,
+    Model,
+    ModelError,
+    Sampler,
+    Space,
+    Split,
+    Trainable,
+)
 from torchstone.models.randomness import generator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Tiny networks are fastest on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def states(space: Space) -> Tensor:
@@ -61,7 +82,7 @@ def check_integrates_to_one() -> Callable[[ExplicitExact, float, float], None]:
 
     def check(model: ExplicitExact, low: float, high: float) -> None:
         assert model.space.dims == 2
-        n = 1000
+        n = 400
         axis = low + (high - low) * (torch.arange(n, dtype=torch.double) + 0.5) / n
         with torch.no_grad():
             density = model.log_prob(torch.cartesian_prod(axis, axis).view(-1, *model.space.event_shape)).exp()
@@ -137,8 +158,6 @@ def check_gradients() -> Callable[..., None]:
 def check_fit(tmp_path: Path) -> Callable[..., None]:
     """Fits are the same for one seed and others for another; weights survive a file; float64 works; labels matter."""
 
-    from torchstone.models import Budget, Trainable
-
     def check(build: Callable[[], Model], answer: Callable[[Model], Tensor], train: Split, steps: int = 12) -> None:
         def fitted(seed: int) -> nn.Module:
             model = build()
@@ -169,7 +188,9 @@ def check_fit(tmp_path: Path) -> Callable[..., None]:
 def check_conditional() -> Callable[..., None]:
     """A conditional model keeps the classes, needs labels, and refuses data that have none."""
 
-    def check(build: Callable[[Space, bool], Model], ask: Callable[[Model, Tensor | None], object], space: Space) -> None:
+    def check(
+        build: Callable[[Space, bool], Model], ask: Callable[[Model, Tensor | None], object], space: Space
+    ) -> None:
         assert space.classes is not None
         model, plain = build(space, True), build(space, False)
         assert model.space.classes == space.classes and plain.space.classes is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
@@ -31,7 +33,7 @@ def test_ancestral_follows_the_order():
         logits = torch.full((*x.shape, 4), -torch.inf)
         flat, ahead = x.flatten(1), logits.view(len(x), 4, 4)
         ahead[:, order[0], 0] = 0
-        for before, after in zip(order[:-1], order[1:], strict=True):
+        for before, after in itertools.pairwise(order):
             ahead[torch.arange(len(x)), after, (flat[:, before] + 1) % 4] = 0
         return Categorical(logits=logits)
 

@@ -1,0 +1,51 @@
+"""A number as it is printed: its sign, as many digits as its uncertainty leaves, and nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+import math
+
+from torchstone.results.record import Kind
+
+__all__ = ["plain", "printable", "quantity", "small"]
+
+ABSENT = "–"
+
+
+def quantity(value: float, stderr: float | None, kind: Kind) -> str:
+    """``≤ 1.861 ± 0.012``: the sign of its kind, and digits down to half a standard error.
+
+    The last digit has the place of the first digit of SE/2, so that rounding costs less than half a standard error.
+    """
+    sign = f"{kind.sign} " if kind.sign else ""
+    if not math.isfinite(value):
+        return sign + str(value)
+    if stderr is None or not math.isfinite(stderr):
+        return sign + plain(value)
+    if stderr <= 0:
+        return f"{sign}{plain(value)} ± 0"
+    decimals = max(0, -_exponent(stderr / 2))
+    return f"{sign}{_fixed(value, decimals)} ± {_fixed(stderr, decimals)}"
+
+
+def plain(value: float) -> str:
+    """Six significant digits."""
+    return f"{value:.6g}"
+
+
+def small(value: float | None) -> str:
+    """Two significant digits, as befits a standard deviation; a dash where there is none."""
+    return ABSENT if value is None or math.isnan(value) else f"{value:.2g}"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with control and direction characters written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:.15e}".split("e")[1])
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
