@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -121,7 +122,7 @@ def list_(what: str | None, form: str, debug: bool) -> None:
 def show(record: str, results: Path, debug: bool) -> None:
     """One record, named by its file, its id, or the beginning of its id."""
     from torchstone.results.store import Store
-    from torchstone.results.text import describe
+    from torchstone.results.describe import describe
 
     click.echo(describe(Store(results).read(record)))
 
@@ -133,7 +134,7 @@ def show(record: str, results: Path, debug: bool) -> None:
 def report(results: Path, form: str, debug: bool) -> None:
     """Tables of all records; numbers whose contracts differ stand in different blocks."""
     from torchstone.results.frame import frame
-    from torchstone.results.table import render
+    from torchstone.results.render import render
 
     if not results.is_dir():
         raise InputError(f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another.")
@@ -162,7 +163,7 @@ def main() -> NoReturn:
         bench.main(args=arguments, prog_name="bench", standalone_mode=False)
     except Exception as error:
         if "--debug" in arguments:
-            raise
+            traceback.print_exc()
         sys.exit(_report(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -226,7 +227,7 @@ def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
 
 def _print_table(records: Sequence[Record], form: str) -> None:
     from torchstone.results.frame import frame_of
-    from torchstone.results.table import render
+    from torchstone.results.render import render
 
     if records:
         click.echo(render(frame_of(records), form))

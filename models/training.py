@@ -40,7 +40,7 @@ def minimise(
     batch: int = 32,
     learning_rate: float = 2e-3,
     weight_decay: float = 0.05,
-    averaging: float = 0.99,
+    averaging: float = 0.1,
     checks: int = 25,
     patience: int = 10,
 ) -> None:
@@ -59,7 +59,7 @@ def minimise(
         batch: examples in a minibatch.
         learning_rate: its largest value.
         weight_decay: the decoupled weight decay of matrices; vectors are not decayed.
-        averaging: the decay of the moving average of the weights, per step.
+        averaging: how far back the moving average of the weights reaches, as a share of the budget.
         checks: how many times ``validation`` is looked at.
         patience: how many checks in a row may bring nothing better.
 
@@ -87,7 +87,7 @@ def minimise(
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             schedule.step()
-            _towards(average, parameters, 1 - min(averaging, (1 + step) / (10 + step)))
+            _towards(average, parameters, max(1 / max(1.0, averaging * budget.steps), 9 / (10 + step)))
             if (step + 1) % max(1, budget.steps // checks) and step + 1 < budget.steps:
                 continue
             current = _copy(parameters)

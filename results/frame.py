@@ -18,7 +18,8 @@ __all__ = ["frame", "frame_of"]
 
 # Columns taken from a record and from a score as they are.
 _OF_RECORD = (
-    "identity", "suite", "suite_version", "model", "family", "dataset", "seed", "status", "reason", "started", "seconds",
+    "identity", "suite", "suite_version", "model", "family", "dataset", "seed",
+    "status", "reason", "started", "seconds",
 )  # fmt: skip
 _OF_SCORE = ("metric", "unit", "kind", "higher_is_better", "n")
 
@@ -33,11 +34,14 @@ _score_facts = itemgetter(*_OF_SCORE)
 def frame(*sources: Store | Path | str) -> pd.DataFrame:
     """Every record of the stores or folders, one row for each score.
 
-    Columns: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``, ``dataset``, ``seed``, ``status``, ``reason``,
-    ``started``, ``seconds``, ``settings`` (canonical JSON), ``code`` (its fingerprint), ``record_contract``; ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``,
-    ``value``, ``stderr``, ``ci_low``, ``ci_high``, ``position`` (within its record); ``contract`` (the record's and the score's together, canonical JSON), each of its keys as
-    ``contract.KEY`` and each parameter of the score as ``parameters.KEY``. A record without scores (it was skipped, or failed) has one
-    row, in which what belongs to a score is missing.
+    Columns of the record: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``,
+    ``dataset``, ``seed``, ``status``, ``reason``, ``started``, ``seconds``, ``settings`` and ``record_contract`` (as
+    canonical JSON), ``code`` (its fingerprint).
+
+    Columns of the score: ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``, ``value``, ``stderr``,
+    ``ci_low``, ``ci_high``, ``position`` (within its record), ``contract`` (the record's and its own, as canonical JSON), a
+    ``contract.KEY`` for each key of that, and a ``parameters.KEY`` for each parameter. A record without scores (it was
+    skipped, or failed) has one row, in which what belongs to a score is missing.
 
     Files that are not valid records are passed over; ``frame(...).attrs["problems"]`` names them, each in a sentence.
     """

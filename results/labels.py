@@ -8,7 +8,7 @@ from typing import Any
 
 from torchstone.results.measurements import Measurement
 
-__all__ = ["Variant", "labels", "variant"]
+__all__ = ["Variant", "flat", "labels", "variant"]
 
 # Model, its settings apart from the seed, and its code: the seeds of one variant are one row.
 Variant = tuple[str, str, str, str, str]
@@ -45,15 +45,16 @@ def _short(key: str, others: Sequence[str]) -> str:
 
 
 def _settings(each: Measurement) -> dict[str, Any]:
-    flat = _flat(json.loads(each.settings))
-    return {key: value for key, value in flat.items() if key.rsplit(".", 1)[-1] != "seed"}
+    settings = flat(json.loads(each.settings))
+    return {key: value for key, value in settings.items() if key.rsplit(".", 1)[-1] != "seed"}
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
+    found: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _word(value: Any) -> str:

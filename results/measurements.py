@@ -56,7 +56,10 @@ class Measurement:
 
 
 def current(frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` without superseded records: of one identity the newest counts, a failed one only if there is no other."""
+    """``frame`` without superseded records.
+
+    Of one identity the newest counts, a failed one only where there is no other.
+    """
     records = frame.drop_duplicates("record")
     order = records.assign(done=records["status"] != "failed", when=records["started"].map(age))
     ordered = order.sort_values(["done", "when", "record"])

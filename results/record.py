@@ -267,7 +267,7 @@ def _score(raw: Mapping[str, Any]) -> Score:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` in JSON's own types, with the non-finite numbers as strings."""
+    """``value`` in JSON's own types: numbers that some reader could not hold (not finite, over 64 bits) as strings."""
     match value:
         case Enum():
             return value.value
@@ -276,7 +276,7 @@ def _plain(value: Any) -> Any:
         case str():
             return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
         case numbers.Integral():
-            return int(value)
+            return int(value) if -(2**63) <= value < 2**64 else str(value)
         case numbers.Real():
             return _finite(float(value))
         case Mapping():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from torchstone.results.captions import captions
@@ -34,8 +33,9 @@ class Column:
 class Cell:
     """One metric of one row, over its seeds. Three uncertainties, never mixed.
 
-    ``stderr`` comes from the finite test set. The seeds share that set, so it is averaged over them and not reduced. ``estimator_stderr`` is
-    the estimator's own, of the mean over the seeds; ``seed_sd`` is the standard deviation over the training seeds.
+    ``stderr`` comes from the finite test set. The seeds share that set, so it is averaged over them and not reduced.
+    ``estimator_stderr`` is the estimator's own, of the mean over the seeds; ``seed_sd`` is the standard deviation over
+    the training seeds.
     """
 
     value: float
@@ -82,9 +82,10 @@ class Table:
 def table(frame: pd.DataFrame) -> Table:
     """The blocks of a `frame`.
 
-    Rows share a block only where suite, version, dataset, contract and kinds agree, and in it a column has one unit, kind, contract and
-    choice of parameters. Seeds of one model with one choice of settings and one code are one row. Of several records with one
-    identity the newest counts, a failed one only where there is no other; the older ones are left out.
+    Rows share a block only where suite, version, dataset, contract and kinds agree; and in a block each column has one
+    unit, kind, contract and choice of parameters. Seeds of one model with one choice of settings and one code are one
+    row. Of several records with one identity the newest counts, a failed one only where there is no other; the older
+    ones are left out.
     """
     scores = current(frame)
     found = measurements(scores)
@@ -136,14 +137,21 @@ def _row(members: Sequence[Measurement], label: str) -> Row:
 
 def _cell(values: Sequence[Value]) -> Cell:
     numbers = [each.value for each in values]
-    spread = stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else None
     own = _all(each.estimator_stderr for each in values)
     return Cell(
         value=sum(numbers) / len(numbers),
         stderr=_mean(_all(each.stderr for each in values)),
         estimator_stderr=None if own is None else math.hypot(*own) / len(own),
-        seed_sd=spread,
+        seed_sd=_spread(numbers),
     )
+
+
+def _spread(numbers: Sequence[float]) -> float | None:
+    """The sample standard deviation, where there is one."""
+    if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
+        return None
+    center = sum(numbers) / len(numbers)
+    return math.sqrt(sum((each - center) * (each - center) for each in numbers) / (len(numbers) - 1))
 
 
 def _all(numbers: Iterable[float | None]) -> list[float] | None:
@@ -183,7 +191,7 @@ def _infinities(each: Measurement) -> list[str]:
 
 
 def _absent(scores: pd.DataFrame) -> tuple[str, ...]:
-    """A line for each record that was skipped, failed or has no scores; those that differ in the seed alone share one."""
+    """A line for each record that was skipped, failed or has no scores; those that differ in seed alone share one."""
     without = scores[scores["metric"].isna() | (scores["status"] != "completed")].drop_duplicates("record")
     lines: dict[tuple[str, ...], list[int]] = {}
     for status, suite, model, dataset, seed, reason in without[list(_ABSENT)].itertuples(index=False):

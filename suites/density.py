@@ -19,7 +19,7 @@ from torchstone.suites.data.dataset import Dataset, Source
 from torchstone.suites.dequantisation import Dequantiser
 from torchstone.suites.metrics.uncertainty import Mean, mean, replicate_stderr
 from torchstone.suites.metrics.units import bits_per_dim
-from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob, check_support, model_dtype, refusal
+from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob, check_support, model_dtype, refusal, validated
 from torchstone.suites.suite import Evaluation, Suite
 
 __all__ = ["Density"]
@@ -74,7 +74,8 @@ class Density(Suite):
     def evaluate(self, model: Model, data: Dataset, context: Context) -> Evaluation:
         """Scores ``nll``, and the rate and excess that the data allow; per-example columns ``nll`` and ``nll_stderr``."""
         question = _Question(self, model, data, context)
-        costs, variances, asked = question.answers()
+        with validated():
+            costs, variances, asked = question.answers()
         nll = mean(costs)
         contract = self._contract(model, data) | question.contract()
         scores = _scores(nll, data, question.kind, question.parameters(nll, variances, asked), bool(contract["conditional"]))

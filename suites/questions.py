@@ -5,6 +5,9 @@ Answers leave as float64 on the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -32,9 +35,25 @@ __all__ = [
     "check_support",
     "model_dtype",
     "refusal",
+    "validated",
 ]
 
 SAMPLES_PER_DRAW = 50
+
+
+@contextmanager
+def validated() -> Iterator[None]:
+    """Within the block every distribution checks its parameters and its values, as torch does by default.
+
+    Importing some libraries (zuko is one) turns these checks off for the whole process, so that a negative scale
+    or a level that does not exist gives a number in place of an error.
+    """
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 def model_dtype(model: Model) -> torch.dtype | None:

@@ -34,7 +34,7 @@ def vae(
     decoder: Literal["categorical", "gaussian"] = "categorical",
     latents: Annotated[int, Ge(1)] = 16,
     width: Annotated[int, Ge(1)] = 256,
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     decoder_scale: Annotated[float, Gt(0)] = 0.1,
     batch: Annotated[int, Ge(1)] = 64,
     conditional: bool = False,
@@ -136,7 +136,7 @@ class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
             z = posterior.rsample()
             return posterior.log_prob(z) - prior.log_prob(z) - self.likelihood(z, y).log_prob(x)
 
-        minimise(self, nats, train, validation, budget, rng=rng, batch=self.batch)
+        minimise(self, nats, train, validation, budget, rng=rng, batch=self.batch, learning_rate=6e-3)
 
     @classmethod
     def tiny(cls) -> VAE:

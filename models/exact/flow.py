@@ -57,7 +57,7 @@ class Flow(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
         support, self.levels = continuous_support(space)
         self.space = narrowed(space, support, conditional)
         self.batch = batch
-        classes = self.space.classes or 0
+        classes = self.space.classes or 1
         splines = [
             zuko.flows.MaskedAutoregressiveTransform(
                 space.dims,
@@ -88,18 +88,17 @@ class Flow(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
         inside = ((x >= self.space.support.low) & (x <= self.space.support.high)).flatten(1).all(1)
         flow = self.flow(self._context(y, len(x)))
         z, log_slope = flow.transform.call_and_ladj((x.flatten(1) - self.shift) / self.scale)
-        base: Tensor = flow.base.log_prob(z.clamp(-self.edge, self.edge))
-        log_density = base + log_slope - self.scale.log().sum()
-        return log_density.where(inside, torch.full_like(log_density, -torch.inf))
+        log_density: Tensor = flow.base.log_prob(z.clamp(-self.edge, self.edge)) + log_slope
+        outside = torch.where(inside, 0.0, torch.inf)
+        return log_density - self.scale.log().sum() - outside
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, *, rng: torch.Generator) -> Tensor:
         """``n`` events in the support, ``(n, *event)``."""
         assert isinstance(self.space.support, Continuous)
         with seeded(rng):
-            context = self._context(y, n)
-            z = self.flow(context).sample(() if context is not None else (n,))
-        x = (z * self.scale + self.shift).view(n, *self.space.event_shape)
+            z = self.flow(self._context(y, n)).sample()
+        x: Tensor = (z * self.scale + self.shift).view(n, *self.space.event_shape)
         return x.clamp(self.space.support.low, self.space.support.high)
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
@@ -114,13 +113,12 @@ class Flow(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
         def nats(x: Tensor, y: Tensor | None) -> Tensor:
             return -self.log_prob(relax(x, support, self.levels, self.shift.dtype), y)
 
-        minimise(self, nats, train, validation, budget, rng=rng, batch=self.batch)
+        minimise(self, nats, train, validation, budget, rng=rng, batch=self.batch, learning_rate=5e-3)
 
-    def _context(self, y: Tensor | None, n: int) -> Tensor | None:
-        if self.space.classes is None:
-            return None
+    def _context(self, y: Tensor | None, n: int) -> Tensor:
+        """The class of each example, one-hot: what the splines depend on besides the dimensions before."""
         index = labels(self.space, y, n, self.shift.device)
-        return nn.functional.one_hot(index, self.space.classes).to(self.shift)
+        return nn.functional.one_hot(index, self.space.classes or 1).to(self.shift)
 
     @classmethod
     def tiny(cls) -> Flow:

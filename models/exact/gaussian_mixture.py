@@ -99,7 +99,7 @@ class GaussianMixture(nn.Module, ExplicitExact, Sampler, Trainable, Enumerable):
         if len(x) < self.weights.shape[1]:
             raise ModelError(f"{len(x)} examples cannot make {self.weights.shape[1]} Gaussians: lower components.")
         fitted = mixture.GaussianMixture(
-            self.weights.shape[1], reg_covar=floor, max_iter=min(steps, 200), n_init=3, random_state=seed
+            self.weights.shape[1], reg_covar=floor, max_iter=min(steps, 200), random_state=seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # a small budget is meant to stop early

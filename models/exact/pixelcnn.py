@@ -57,8 +57,8 @@ class PixelCNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         space: Space,
         *,
         width: Annotated[int, Ge(1)] = 32,
-        depth: Annotated[int, Ge(1)] = 5,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
+        depth: Annotated[int, Ge(1)] = 4,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
         batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
@@ -104,7 +104,16 @@ class PixelCNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
         """Maximise the likelihood by gradient descent."""
-        minimise(self, lambda x, y: -self.log_prob(x, y), train, validation, budget, rng=rng, batch=self.batch)
+        minimise(
+            self,
+            lambda x, y: -self.log_prob(x, y),
+            train,
+            validation,
+            budget,
+            rng=rng,
+            batch=self.batch,
+            learning_rate=6e-3,
+        )
 
     @classmethod
     def tiny(cls) -> PixelCNN:

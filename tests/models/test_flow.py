@@ -92,4 +92,4 @@ def test_learns_a_bounded_density():
     data = Split(u, None, torch.arange(4000))
     model = Flow(Space((1,), Continuous()), transforms=1, width=16, bins=8)
     model.fit(data, data, Budget(300), rng=generator(0, "fit"))
-    assert -model.log_prob(u).mean().item() < 0.5 - math.log(2) + 0.03
+    assert -model.log_prob(u).mean().item() < 0.5 - math.log(2) + 0.05

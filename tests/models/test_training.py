@@ -117,3 +117,12 @@ def test_reset_initialises_afresh():
         torch.manual_seed(0)
         reset(each)
     assert torch.equal(model.linear.weight, other.linear.weight)
+
+
+def test_the_weights_are_an_average_over_steps():
+    raw: list[float] = []
+    model = Line()
+    budget = Budget(40, lambda done, total: raw.append(model.linear.weight.item()))
+    minimise(model, model.nats, data(), data(), budget, rng=generator(0, "fit"), checks=1, learning_rate=0.1)
+    assert len(raw) == 40 and raw[-2] != raw[-1] != model.linear.weight.item()
+    assert min(raw[20:]) < model.linear.weight.item() < max(raw[20:])

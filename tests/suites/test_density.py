@@ -344,6 +344,16 @@ def test_an_answer_of_the_wrong_shape_or_type_is_named(measure, mutant, sentence
         measure(mutant(data.space), data)
 
 
+def test_distributions_check_themselves_even_where_a_library_has_turned_that_off(measure):
+    import zuko
+
+    assert zuko.distributions.Distribution._validate_args is False
+    data = counts()
+    with pytest.raises(ValueError, match="scale"):
+        measure(mutants.Refused(data.space), data)
+    assert zuko.distributions.Distribution._validate_args is False
+
+
 # What cannot be measured is refused with a reason
 
 

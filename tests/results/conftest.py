@@ -1,0 +1,90 @@
+"""Records of a plausible run, made to order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from torchstone.results import Environment, Kind, Record, Score, Status
+
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def environment() -> Environment:
+    return Environment(
+        torchstone="0.1.0",
+        python="3.11.7",
+        platform="Linux",
+        versions={"torch": "2.6.0"},
+        git_commit=None,
+        git_dirty=None,
+        device="cpu",
+        device_name="cpu",
+        threads=2,
+        dtype="float32",
+        deterministic=True,
+        matmul_precision="highest",
+        batch_size=128,
+        batch_size_halvings=0,
+    )
+
+
+CONTRACT = {
+    "data": "d" * 64,
+    "dataset": "digits",
+    "split": "test",
+    "examples": 297,
+    "dims": 64,
+    "support": "discrete-17",
+    "quantity": "nll",
+    "conditional": False,
+    "kind": "exact",
+    "dequantisation": "none",
+    "estimator": "exact",
+    "importance_samples": None,
+}
+
+
+def density(bits: float, kind: Kind = Kind.EXACT, **parameters: Any) -> tuple[Score, ...]:
+    """The scores of the density suite for so many bits per dimension."""
+    nats = bits * 44.361
+    return (
+        Score(
+            "nll", nats, "nats/example", kind, False, 0.53, (nats - 1, nats + 1), 297, {"nonfinite": 0, **parameters}
+        ),
+        Score("bits_per_dim", bits, "bits/dim", kind, False, 0.012, (bits - 0.02, bits + 0.02), 297, parameters),
+    )
+
+
+@pytest.fixture
+def make(environment: Environment) -> Make:
+    """``make(bits=1.9, contract={...}, seed=1, ...)``: a record, each with an identity of its own."""
+    counter = itertools.count()
+
+    def record(bits: float = 1.9, kind: Kind = Kind.EXACT, contract: Any = None, **changes: Any) -> Record:
+        number = next(counter)
+        fields: dict[str, Any] = {
+            "identity": f"identity-{number}",
+            "suite": "density",
+            "suite_version": 1,
+            "model": "mixture",
+            "family": "explicit-exact",
+            "dataset": "digits",
+            "seed": 0,
+            "settings": {"model": {"components": 8}, "suite": {"block": 50}},
+            "contract": CONTRACT | (contract or {}),
+            "status": Status.COMPLETED,
+            "reason": "",
+            "scores": density(bits, kind),
+            "environment": environment,
+            "started": f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}+00:00",
+            "seconds": 1.5,
+            "fingerprints": {"data": "d" * 64, "code": "c" * 64},
+        }
+        return Record(**(fields | changes))
+
+    return record

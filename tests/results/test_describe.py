@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+from torchstone.results import Kind, Score, Status
+from torchstone.results.describe import describe
+
+
+def test_a_record_fits_a_screen(make):
+    score = Score(
+        "nll",
+        84.2,
+        "nats/example",
+        Kind.UPPER_BOUND,
+        False,
+        0.53,
+        (83.2, 85.2),
+        297,
+        {"estimator_stderr": 0.018, "replicates": 10},
+    )
+    audits = ({"audit": "normalised", "verdict": "pass"}, {"audit": "causal", "verdict": "fail"})
+    record = make(scores=(score,), audits=audits, arrays={"sha256": "0" * 64, "columns": ["id", "nll"], "rows": 297})
+    text = describe(record)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert len(lines) <= 40
+    assert record.id in lines[0]
+    for words in (
+        "density, version 1, of mixture (explicit-exact) on digits, seed 0",
+        "≤ 84.2 ± 0.5 nats/example; 95 % [83.2, 85.2]; 297 examples",
+        "standard error 0.018",
+        "model.components 8",
+        "1 fail, 1 pass (causal failed)",
+        "297 in the Parquet file beside it: id, nll",
+        "torch 2.6.0",
+        "conditional no",
+    ):
+        assert words in " ".join(text.split()), words
+
+
+def test_a_failure_says_why(make):
+    text = describe(make(status=Status.FAILED, reason="It ran\x1b[31m out of memory.", scores=()))
+    assert "status               failed: It ran\\x1b[31m out of memory." in text
+
+
+def test_what_is_not_finite_is_counted(make):
+    score = Score("nll", math.inf, "nats", Kind.EXACT, False, math.nan, None, 10, {"nonfinite": 3})
+    assert "inf nats; 10 examples; lower is better; 3 examples not finite" in describe(make(scores=(score,)))
