@@ -22,7 +22,12 @@ Entry = dict[str, Any]
 
 def catalogue(what: str | None, form: str) -> str:
     """Everything that is registered, or only its models, suites, data or metrics; ``form`` is markdown or json."""
-    makers: Mapping[str, Callable[[], list[Entry]]] = {"models": _models, "suites": _suites, "data": _data, "metrics": _metrics}
+    makers: Mapping[str, Callable[[], list[Entry]]] = {
+        "models": _models,
+        "suites": _suites,
+        "data": _data,
+        "metrics": _metrics,
+    }
     entries = {name: make() for name, make in makers.items() if what in (None, name)}
     if form == "json":
         return json.dumps(entries, indent=1, ensure_ascii=False)
@@ -50,7 +55,9 @@ def _models() -> list[Entry]:
 
 
 def _suites() -> list[Entry]:
-    return _entries("suites", lambda found: {"version": _suite(found).version, "default_models": _suite(found).default_models})
+    return _entries(
+        "suites", lambda found: {"version": _suite(found).version, "default_models": _suite(found).default_models}
+    )
 
 
 def _data() -> list[Entry]:
@@ -59,7 +66,9 @@ def _data() -> list[Entry]:
 
 def _metrics() -> list[Entry]:
     suites = [_suite(component("suites", name)) for name in registered("suites")]
-    return [{"name": name, "summary": text, "suite": suite.name} for suite in suites for name, text in suite.metrics.items()]
+    return [
+        {"name": name, "summary": text, "suite": suite.name} for suite in suites for name, text in suite.metrics.items()
+    ]
 
 
 def _suite(found: Component) -> type[Suite]:
@@ -70,7 +79,10 @@ def _suite(found: Component) -> type[Suite]:
 
 
 def _settings(found: Component) -> dict[str, Any]:
-    return {name: str(p.default) if not isinstance(p.default, int | float | None) else p.default for name, p in found.settings().items()}
+    return {
+        name: str(p.default) if not isinstance(p.default, int | float | None) else p.default
+        for name, p in found.settings().items()
+    }
 
 
 def _summary(found: Component) -> str:
@@ -82,7 +94,11 @@ def _text(entry: Entry) -> str:
     """An entry as a Markdown list item of at most a hundred columns."""
     details = {key: value for key, value in entry.items() if key not in ("name", "summary", "settings")}
     lines = [f"- **{entry['name']}** {entry['summary']}"]
-    lines += [f"  {key}: {', '.join(value) if isinstance(value, tuple) else value}" for key, value in details.items() if value not in ((), None)]
+    lines += [
+        f"  {key}: {', '.join(value) if isinstance(value, tuple) else value}"
+        for key, value in details.items()
+        if value not in ((), None)
+    ]
     if entry.get("settings"):
         lines.append("  settings: " + ", ".join(f"{name}={_shown(value)}" for name, value in entry["settings"].items()))
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False) for line in lines)

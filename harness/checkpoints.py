@@ -45,7 +45,9 @@ def load_checkpoint(model: Model, path: Path) -> None:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"checkpoint={path}: it cannot be read: {error.strerror or error}; give the path of a .safetensors file.") from error
+        raise InputError(
+            f"checkpoint={path}: it cannot be read: {error.strerror or error}; give the path of a .safetensors file."
+        ) from error
     if content.startswith(_PICKLES):
         raise InputError(
             f"checkpoint={path}: it is a pickle, which can run code when it is read, and is not read here; "
@@ -54,7 +56,9 @@ def load_checkpoint(model: Model, path: Path) -> None:
     try:
         state = load(content)
     except SafetensorError as error:
-        raise InputError(f"checkpoint={path}: it is damaged or no safetensors file ({error}); save it again.") from error
+        raise InputError(
+            f"checkpoint={path}: it is damaged or no safetensors file ({error}); save it again."
+        ) from error
     difference = _difference(module.state_dict(), state)
     if difference:
         raise InputError(
@@ -66,7 +70,9 @@ def load_checkpoint(model: Model, path: Path) -> None:
 
 def _module(model: Model) -> torch.nn.Module:
     if not isinstance(model, torch.nn.Module):
-        raise InputError(f"{type(model).__name__} is no nn.Module, so its weights cannot be saved or loaded; make it one.")
+        raise InputError(
+            f"{type(model).__name__} is no nn.Module, so its weights cannot be saved or loaded; make it one."
+        )
     return model
 
 

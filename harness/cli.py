@@ -28,10 +28,19 @@ DONE, SAYS_NO, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 FORMATS = ("markdown", "html", "csv", "latex", "json")
 
 results_option = click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("bench-results"), show_default=True, help="Folder of the records."
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder of the records.",
 )
 format_option = click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="How the table is written."
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="markdown",
+    show_default=True,
+    help="How the table is written.",
 )
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
@@ -43,14 +52,16 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            raise InputError(f"There is no command {args[0]!r}; {nearest(args[0], self.commands)} `bench --help` shows them all.")
+            raise InputError(
+                f"There is no command {args[0]!r}; {nearest(args[0], self.commands)} `bench --help` shows them all."
+            )
         return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(package_name="torchstone", prog_name="torchstone")
 def bench() -> None:
-    """Torchstone, the touchstone for generative models: densities, and what they are worth.
+    r"""Torchstone, the touchstone for generative models: densities, and what they are worth.
 
     Arguments of run and fit are key=value, with a comma between several values, for example
 
@@ -69,7 +80,7 @@ def bench() -> None:
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Repeat what a record says was done.")
 @debug_option
 def run(arguments: tuple[str, ...], results: Path, form: str, fresh: bool, source: Path | None, debug: bool) -> None:
-    """Measure models on data: every cell of suite, model, data and seed.
+    r"""Measure models on data: every cell of suite, model, data and seed.
 
     \b
     suite=density        what is measured
@@ -106,7 +117,14 @@ def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: b
 
 @bench.command(name="list")
 @click.argument("what", type=click.Choice(("models", "suites", "data", "metrics")), required=False)
-@click.option("--format", "form", type=click.Choice(("markdown", "json")), default="markdown", show_default=True, help="How it is written.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("markdown", "json")),
+    default="markdown",
+    show_default=True,
+    help="How it is written.",
+)
 @debug_option
 def list_(what: str | None, form: str, debug: bool) -> None:
     """What there is: models, suites, data and metrics, with families, capabilities and settings."""
@@ -121,8 +139,8 @@ def list_(what: str | None, form: str, debug: bool) -> None:
 @debug_option
 def show(record: str, results: Path, debug: bool) -> None:
     """One record, named by its file, its id, or the beginning of its id."""
-    from torchstone.results.store import Store
     from torchstone.results.describe import describe
+    from torchstone.results.store import Store
 
     click.echo(describe(Store(results).read(record)))
 
@@ -137,7 +155,9 @@ def report(results: Path, form: str, debug: bool) -> None:
     from torchstone.results.render import render
 
     if not results.is_dir():
-        raise InputError(f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another.")
+        raise InputError(
+            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
+        )
     table = frame(results)
     for problem in table.attrs["problems"]:
         click.echo(problem, err=True)
@@ -185,7 +205,10 @@ def _report(error: Exception) -> int:
         case BenchError() | RecordError():
             click.echo(f"bench: {error}", err=True)
         case _:
-            click.echo(f"bench: {type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where.", err=True)
+            click.echo(
+                f"bench: {type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where.",
+                err=True,
+            )
     return BAD_INPUT
 
 
@@ -215,7 +238,10 @@ def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
                 finished.append(cell)
                 display.finished(cell)
         except KeyboardInterrupt:
-            display.say(f"Interrupted; {len(finished)} finished cells are kept in {results}, and the same command takes up the rest.")
+            display.say(
+                f"Interrupted; {len(finished)} finished cells are kept in {results}, and the same command "
+                "takes up the rest."
+            )
             code = INTERRUPTED
         finally:
             worker.close()
@@ -248,5 +274,3 @@ def _fit(asked: Request, results: Path, output: Path | None) -> int:
         finally:
             worker.close()
     return DONE
-
-

@@ -40,7 +40,9 @@ class Display:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def begin(self, label: str, number: int, total: int) -> None:
@@ -53,7 +55,9 @@ class Display:
     def stage(self, name: str, done: int, total: int) -> None:
         """Something within the cell has got so far."""
         with self._lock:
-            self._bars.update(self._stage, description=f"{self._name} · {name}", completed=done, total=total, visible=True)
+            self._bars.update(
+                self._stage, description=f"{self._name} · {name}", completed=done, total=total, visible=True
+            )
 
     def finished(self, cell: Finished) -> None:
         """A cell has ended: one line, and its notes."""

@@ -51,7 +51,11 @@ def examine() -> Findings:
 
 
 def _differs(found: float, known: float, tolerance: float = 1e-9) -> str | None:
-    return None if math.isclose(found, known, rel_tol=tolerance, abs_tol=tolerance) else f"{found!r} where {known!r} is right"
+    return (
+        None
+        if math.isclose(found, known, rel_tol=tolerance, abs_tol=tolerance)
+        else f"{found!r} where {known!r} is right"
+    )
 
 
 def _units() -> str | None:
@@ -64,11 +68,13 @@ def _dequantisation() -> str | None:
 
 
 def _bound() -> str | None:
-    return _differs(float(importance_weighted_bound(torch.log(torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)))), math.log(3.0))
+    return _differs(
+        float(importance_weighted_bound(torch.log(torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)))), math.log(3.0)
+    )
 
 
 def _sources() -> str | None:
-    """Every source measured by its own density lies within four standard errors of its entropy, through the whole harness."""
+    """Through the whole harness, each source is within four standard errors of its own entropy."""
     with tempfile.TemporaryDirectory() as folder:
         sources = ("bernoulli", "markov", "ising", "mixture", "linear_gaussian")
         records, _ = run("truth", data=sources, results=folder, progress=False)
@@ -83,13 +89,15 @@ def _wrong(records: Iterable[Record]) -> Iterable[str]:
         if not excess or excess[0].stderr is None:
             yield f"{record.dataset} gave no excess: {record.reason}"
         elif abs(excess[0].value) > 4 * excess[0].stderr:
-            yield f"{record.dataset} has an excess of {excess[0].value:.4f} ± {excess[0].stderr:.4f} over its own entropy"
+            yield f"{record.dataset} is {excess[0].value:.4f} ± {excess[0].stderr:.4f} above its own entropy"
 
 
 def _reference_model() -> str | None:
     """A model fitted here beats the uniform density on digits, and scores the same when it is measured again."""
     with tempfile.TemporaryDirectory() as folder:
-        first, second = (run("independent", budget="smoke", results=folder, fresh=True, progress=False).records[0] for _ in range(2))
+        first, second = (
+            run("independent", budget="smoke", results=folder, fresh=True, progress=False).records[0] for _ in range(2)
+        )
     found = first.score("bits_per_dim").value
     if not found < math.log2(17):
         return f"independent has {found:.3f} bits per dimension on digits, no less than uniform noise"

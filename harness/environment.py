@@ -18,7 +18,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "zuko")
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` is the first GPU where there is one. Raises InputError where it is not there."""
+    """The device called ``name``, where auto is a GPU if there is one; InputError where it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -26,7 +26,9 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(f"device={name}: torch cannot use it here ({first}); type device=auto, or device=cpu.") from error
+        raise InputError(
+            f"device={name}: torch cannot use it here ({first}); type device=auto, or device=cpu."
+        ) from error
     return device
 
 

@@ -13,7 +13,7 @@ class BenchError(Exception):
 
 
 class InputError(BenchError):
-    """What was typed cannot be done: the message names the argument, what came, what is accepted and what to type next."""
+    """What was typed cannot be done: the message says what came, what is accepted and what to type next."""
 
 
 class WorkerError(BenchError):

@@ -101,7 +101,7 @@ class Process(Executor):
 
     def close(self) -> None:
         """Kill the worker where it is busy, and take it down."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._closed.set()
         self._listener.join(timeout=2)
@@ -128,7 +128,10 @@ class _Remote(Pending):
         except ProcessExpired as error:
             raise WorkerError(f"The worker process ended before the cell did: {_fate(error.exitcode)}") from error
         except FutureTimeoutError as error:
-            raise WorkerError(f"It ran longer than timeout={self._timeout:g} seconds and was ended; give it more with timeout=SECONDS.") from error
+            raise WorkerError(
+                f"It ran longer than timeout={self._timeout:g} seconds and was ended; give it more with "
+                "timeout=SECONDS."
+            ) from error
 
 
 def _fate(code: int) -> str:

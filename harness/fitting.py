@@ -39,8 +39,8 @@ def fitted(model: Model, key: str | None, folder: Path, refit: Callable[[], None
     """Load what was fitted under ``key`` from ``folder``, or call ``refit`` and keep the result.
 
     Returns:
-        Whether it was found. What cannot be kept (a model that is no module, or whose content has no digest) is fitted anew;
-        so is what is found damaged.
+        Whether it was found. What cannot be kept (a model that is no module, or whose content has no digest) is fitted
+        anew; so is what is found damaged.
     """
     if key is None or not isinstance(model, torch.nn.Module):
         refit()

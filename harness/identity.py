@@ -67,7 +67,7 @@ def _parts(model: object) -> Iterable[object]:
 
 
 def _used(names: Iterable[str]) -> set[str]:
-    """The modules called ``names``, and those that their globals come from, as far as they are not installed libraries."""
+    """The modules called ``names`` and those that their globals come from, up to installed libraries."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -89,7 +89,9 @@ def _is_own(module: types.ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return False
-    installed = Path(file).is_relative_to(sysconfig.get_path("purelib")) or Path(file).is_relative_to(sysconfig.get_path("stdlib"))
+    installed = Path(file).is_relative_to(sysconfig.get_path("purelib")) or Path(file).is_relative_to(
+        sysconfig.get_path("stdlib")
+    )
     return not installed or module.__name__.startswith("torchstone.")
 
 

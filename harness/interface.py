@@ -53,7 +53,8 @@ def run(
         seed: of training, and of every stochastic question.
         budget: smoke, quick, standard, or optimiser steps, for models that are fitted.
         device: auto, cpu, cuda, or another device of torch.
-        executor: inline, or process for an isolated worker (for names only; in a script, below ``if __name__ == "__main__"``).
+        executor: inline, or process for an isolated worker (for names only, and in a script only below
+            ``if __name__ == "__main__"``).
         timeout: seconds that a cell may take, where the executor is process.
         batch_size: examples per question, to begin with.
         checkpoint: safetensors file with the weights of the one model that is named.
@@ -74,7 +75,9 @@ def run(
     models = _several(model)
     live = [candidate for candidate in models if not isinstance(candidate, str)]
     if live and executor != "inline":
-        raise InputError(f"executor={executor}: model objects cannot be sent to a worker; use executor='inline', or name the model.")
+        raise InputError(
+            f"executor={executor}: model objects cannot be sent to a worker; use executor='inline', or name the model."
+        )
     names = {
         "suite": _several(suite),
         "model": tuple(candidate for candidate in models if isinstance(candidate, str)),
@@ -91,7 +94,9 @@ def run(
     return _collect(asked, Path(results), executor, fresh, live, progress)
 
 
-def _collect(asked: Request, results: Path, executor: str, fresh: bool, live: Sequence[Model], progress: bool) -> Results:
+def _collect(
+    asked: Request, results: Path, executor: str, fresh: bool, live: Sequence[Model], progress: bool
+) -> Results:
     from torchstone.harness.display import Display
     from torchstone.harness.execution import executor as executor_of
     from torchstone.harness.runner import run as run_cells
@@ -102,7 +107,9 @@ def _collect(asked: Request, results: Path, executor: str, fresh: bool, live: Se
     with Display() if progress else nullcontext() as display:
         worker = executor_of(executor, display.stage if display else _silent)
         try:
-            for finished in run_cells(asked, results, worker, fresh=fresh, live=live, begin=display.begin if display else _silent):
+            for finished in run_cells(
+                asked, results, worker, fresh=fresh, live=live, begin=display.begin if display else _silent
+            ):
                 if finished.record is None:
                     raise RecordError(" ".join(finished.notes))
                 records.append(finished.record)

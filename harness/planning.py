@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from torchstone.harness.cell import Cell, Plan, Progress
+from torchstone.harness.cell import Cell, Plan, Progress, Settings
 from torchstone.harness.checkpoints import load_checkpoint
 from torchstone.harness.environment import environment, resolve_device
 from torchstone.harness.errors import BenchError, InputError
@@ -35,12 +35,17 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
     data = [component("data", name) for name in request.data]
     models = [component("models", name) for name in _model_names(request, suites, live)]
     if request.checkpoint is not None and (len(models) != 1 or live):
-        raise InputError(f"checkpoint={request.checkpoint}: it belongs to one model that is named; name one, and no other, with model=…")
+        raise InputError(
+            f"checkpoint={request.checkpoint}: it belongs to one model that is named; name one, and no other, "
+            "with model=…"
+        )
     for group, components in zip(FIELD_GROUPS, (suites, models, data), strict=True):
         if overrides := request.fields.get(group):
             check_used(overrides, components)
     device = resolve_device(request.device)
-    candidates = [(model.spec, _settings(model, request), None) for model in models]
+    candidates: list[tuple[str, Settings, Model | None]] = [
+        (model.spec, _settings(model, request), None) for model in models
+    ]
     candidates += [(type(model).__name__, (), require_model(model)) for model in live]
     cells = tuple(
         Cell(
@@ -59,7 +64,9 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
             fresh=fresh,
             live=model_object,
         )
-        for suite, dataset, (model, settings, model_object), seed in itertools.product(suites, data, candidates, request.seed)
+        for suite, dataset, (model, settings, model_object), seed in itertools.product(
+            suites, data, candidates, request.seed
+        )
     )
     _try(cells)
     return Plan(cells, environment(device, request.batch_size, 0))
@@ -74,7 +81,7 @@ def _model_names(request: Request, suites: Iterable[Component], live: Sequence[M
     return tuple(dict.fromkeys(itertools.chain.from_iterable(defaults)))
 
 
-def _settings(found: Component, request: Request) -> tuple[tuple[str, object], ...]:
+def _settings(found: Component, request: Request) -> Settings:
     overrides = dict(request.fields.get(found.argument, {}))
     if found.group == "suites" and request.budget == "standard":
         made = found.factory
@@ -84,7 +91,7 @@ def _settings(found: Component, request: Request) -> tuple[tuple[str, object], .
 
 
 def _try(cells: Iterable[Cell]) -> None:
-    """Build every suite, dataset and model once, and load the checkpoint; a model that refuses the data is no mistake."""
+    """Build every suite, dataset and model once; a model that refuses the data is no mistake."""
     for cell in {(cell.model, cell.model_settings, cell.data, cell.data_settings): cell for cell in cells}.values():
         load_suite(cell.suite, cell.suite_settings)
         try:

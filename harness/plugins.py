@@ -1,4 +1,4 @@
-"""Finding what is named on the command line: entry points, modules and files, loaded when they are named and not before."""
+"""Finding what is named on the command line, loaded when it is named and not before."""
 
 from __future__ import annotations
 
@@ -53,12 +53,20 @@ class Component:
         try:
             return dict(inspect.signature(self.factory, eval_str=True).parameters)
         except (TypeError, ValueError, NameError) as error:
-            raise InputError(f"{self.argument}={self.spec}: the signature of its factory cannot be read: {error}.") from error
+            raise InputError(
+                f"{self.argument}={self.spec}: the signature of its factory cannot be read: {error}."
+            ) from error
 
     def produces(self) -> tuple[type, ...]:
         """The classes that the factory says it makes: itself where it is a class, or those of its return annotation."""
-        made = self.factory if isinstance(self.factory, type) else inspect.signature(self.factory, eval_str=True).return_annotation
-        return tuple(cls for cls in (get_args(made) or (made,)) if isinstance(cls, type) and cls is not inspect.Signature.empty)
+        made = (
+            self.factory
+            if isinstance(self.factory, type)
+            else inspect.signature(self.factory, eval_str=True).return_annotation
+        )
+        return tuple(
+            cls for cls in (get_args(made) or (made,)) if isinstance(cls, type) and cls is not inspect.Signature.empty
+        )
 
     def family(self) -> str:
         """The taxonomy family of what the factory makes, ``unknown`` where it does not say."""
@@ -76,11 +84,13 @@ class Component:
 
 def registered(group: Group) -> dict[str, EntryPoint]:
     """The entry points of ``group`` by name; nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group=f"torchstone.{group}"), key=lambda point: point.name)}
+    return {
+        point.name: point for point in sorted(entry_points(group=f"torchstone.{group}"), key=lambda point: point.name)
+    }
 
 
 def component(group: Group, spec: str) -> Component:
-    """What ``spec`` names: a registered name, ``name:PATH`` for data, ``package.module:factory`` or ``file.py:factory``.
+    """What ``spec`` names: a registered name, ``name:PATH``, ``package.module:factory`` or ``file.py:factory``.
 
     Raises:
         InputError: where there is no such thing, or it cannot be imported.
@@ -97,7 +107,8 @@ def component(group: Group, spec: str) -> Component:
         return Component(group, spec, f"{Path(path).name}:{factory}", _attribute(module, factory, group, spec))
     raise InputError(
         f"{_SINGULAR[group]}={spec}: there is no {_SINGULAR[group]} of that name; {nearest(spec, points)} "
-        f"Your own is named as package.module:factory or path/to/file.py:factory; `bench list {group}` shows those there are."
+        f"Your own is named as package.module:factory or path/to/file.py:factory; `bench list {group}` shows "
+        "those there are."
     )
 
 
@@ -116,7 +127,9 @@ def _load(point: EntryPoint, group: Group, spec: str) -> Callable[..., Any]:
 def _import_file(path: str, group: Group, spec: str) -> ModuleType:
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"{_SINGULAR[group]}={spec}: there is no file {path}; give the path of a Python file that has the factory.")
+        raise InputError(
+            f"{_SINGULAR[group]}={spec}: there is no file {path}; give the path of a Python file that has the factory."
+        )
     location = importlib.util.spec_from_file_location(file.stem, file.resolve())
     assert location is not None and location.loader is not None
     module = importlib.util.module_from_spec(location)
@@ -141,7 +154,9 @@ def _import_module(name: str, group: Group, spec: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         hint = f" {nearest(name, registered(group))}" if isinstance(error, ModuleNotFoundError) else ""
-        raise InputError(f"{_SINGULAR[group]}={spec}: the module {name} cannot be imported: {_cause(error)}.{hint}") from error
+        raise InputError(
+            f"{_SINGULAR[group]}={spec}: the module {name} cannot be imported: {_cause(error)}.{hint}"
+        ) from error
 
 
 def _cause(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import Ge, Gt
+
 from torchstone.harness.errors import InputError, nearest
 from torchstone.results.record import Record
 
@@ -92,7 +93,7 @@ def request(names: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -
 
 
 def convert(annotation: Any, value: Any, name: str, default: Any, of: str | None = None) -> Any:
-    """``value`` as ``annotation`` has it. Raises InputError with what is accepted; ``of`` names what has the setting."""
+    """``value`` as ``annotation`` has it; InputError, naming what has the setting (``of``), where it cannot be."""
     from pydantic import TypeAdapter, ValidationError  # a tenth of a second, which `bench --help` need not pay
 
     if isinstance(value, str) and value.lower() == "none" and type(None) in get_args(annotation):

@@ -102,7 +102,9 @@ def fit(
     Store(results).check_writable()
     planned = executor.submit(_plan, request, results, False, ()).result()
     if output is not None and len(planned.cells) != 1:
-        raise InputError(f"--output {output}: one file holds one model and {len(planned.cells)} are to be fitted; name one.")
+        raise InputError(
+            f"--output {output}: one file holds one model and {len(planned.cells)} are to be fitted; name one."
+        )
     pending = [(cell, executor.submit(_fit_cell, cell, output, timeout=request.timeout)) for cell in planned.cells]
     for number, (cell, waiting) in enumerate(pending):
         begin(cell.label, number, len(pending))

@@ -33,5 +33,6 @@ def check_used(overrides: Mapping[str, Any], components: Iterable[Component]) ->
         if name not in known:
             who = ", ".join(dict.fromkeys(component.name for component in components))
             raise InputError(
-                f"{components[0].argument}.{name}={overrides[name]}: none of {who} has a setting {name!r}; {nearest(name, known)}"
+                f"{components[0].argument}.{name}={overrides[name]}: none of {who} has a setting {name!r}; "
+                f"{nearest(name, known)}"
             )

@@ -34,6 +34,7 @@ from torchstone.suites.suite import Evaluation, Suite
 
 __all__ = ["build_model", "failed", "fit_cell", "load_data", "load_suite", "run_cell"]
 
+
 def run_cell(cell: Cell, progress: Progress) -> Outcome:
     """Run one cell, or find what it gave before, and keep its record.
 
@@ -89,10 +90,14 @@ def fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
     except Exception as error:
         raise InputError(f"model={cell.model}: it could not be fitted: {_reason(error)}") from error
     if output is not None:
-        save_checkpoint(run.model, output, {"model": cell.model, "data": run.data.fingerprint, "budget": str(cell.budget)})
+        save_checkpoint(
+            run.model, output, {"model": cell.model, "data": run.data.fingerprint, "budget": str(cell.budget)}
+        )
     how = "was fitted before" if found else f"was fitted in {time.perf_counter() - clock:.1f} s"
     where = output or (cell.results / "fits" / f"{run.key}.safetensors" if run.key else None)
-    return f"{cell.model} on {run.data.name}, seed {cell.seed}, {how}" + (f"; weights in {where}" if where else "; its weights were not kept")
+    return f"{cell.model} on {run.data.name}, seed {cell.seed}, {how}" + (
+        f"; weights in {where}" if where else "; its weights were not kept"
+    )
 
 
 class _Run:
@@ -115,7 +120,9 @@ class _Run:
         self.names["dataset"] = self.data.name
         self.suite = load_suite(cell.suite, cell.suite_settings)
         try:
-            self.model = cell.live or build_model(component("models", cell.model), cell.model_settings, self.data, cell.seed)
+            self.model = cell.live or build_model(
+                component("models", cell.model), cell.model_settings, self.data, cell.seed
+            )
         except ModelError as error:
             self._identify_refused()
             return str(error)
@@ -133,7 +140,9 @@ class _Run:
         if not isinstance(model, Trainable) or cell.checkpoint is not None or cell.live is not None:
             return False
         steps = steps_of(cell.budget)
-        return fitted(model, self.key, cell.results / "fits", lambda: fit(model, self.data, steps, cell.seed, self.progress))
+        return fitted(
+            model, self.key, cell.results / "fits", lambda: fit(model, self.data, steps, cell.seed, self.progress)
+        )
 
     def evaluate(self) -> Evaluation:
         """Fit the model, and ask the suite."""
@@ -143,7 +152,7 @@ class _Run:
             return self.suite.evaluate(self.model, self.data, self.context)
 
     def _identify(self) -> None:
-        """Identity by content; it stays None, and nothing is reused, for live objects and for content that has no digest."""
+        """Find the identity by content: None, and nothing reused, for live objects and for what has no digest."""
         cell, factory = self.cell, type(self.model) if self.cell.live else component("models", self.cell.model).factory
         code, state = code_digest(factory, self.model), state_digest(self.model)
         if code is not None:
@@ -179,7 +188,9 @@ class _Run:
 
     def record(self, started: str, seconds: float, facts: Mapping[str, Any]) -> Record:
         """The record of this cell; without an identity of content it gets one that nothing else has."""
-        base = _blank(self.cell, started, seconds, environment(self.device, self.context.batch_size, self.context.halvings))
+        base = _blank(
+            self.cell, started, seconds, environment(self.device, self.context.batch_size, self.context.halvings)
+        )
         return replace(
             base,
             identity=self.identity or base.identity,
@@ -229,7 +240,9 @@ def load_data(spec: str, settings: Settings) -> Dataset:
         raise InputError(f"data={spec}: {found.name} takes no path; write data={found.name}.")
     data = found.factory(*path, **dict(settings))
     if not isinstance(data, Dataset):
-        raise InputError(f"data={spec}: its factory returned a {type(data).__name__}; return a torchstone.suites.data.Dataset.")
+        raise InputError(
+            f"data={spec}: its factory returned a {type(data).__name__}; return a torchstone.suites.data.Dataset."
+        )
     return data
 
 
@@ -237,7 +250,9 @@ def load_suite(name: str, settings: Settings) -> Suite:
     """The suite that ``name`` names. Raises InputError where it is none."""
     suite = component("suites", name).factory(**dict(settings))
     if not isinstance(suite, Suite):
-        raise InputError(f"suite={name}: its factory returned a {type(suite).__name__}; return a torchstone.suites.Suite.")
+        raise InputError(
+            f"suite={name}: its factory returned a {type(suite).__name__}; return a torchstone.suites.Suite."
+        )
     return suite
 
 
@@ -254,7 +269,10 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
         supplied["space"] = data.space
     if "source" in parameters:
         if data.source is None:
-            raise ModelError(f"{found.name} needs a dataset whose true density is known, and that of {data.name} is not; try data=markov.")
+            raise ModelError(
+                f"{found.name} needs a dataset whose true density is known, and that of {data.name} is not; "
+                "try data=markov."
+            )
         supplied["source"] = data.source
     with seeded(generator(seed, "initialisation")):
         made = found.factory(**supplied, **dict(settings))

@@ -52,7 +52,10 @@ def require_model(candidate: object) -> Model:
         return candidate
     name = type(candidate).__name__
     if name == "OptimizedModule":
-        raise ModelError("torch.compile(model) hides the model's class: call model.compile(), which compiles in place, and pass the model.")
+        raise ModelError(
+            "torch.compile(model) hides the model's class: call model.compile(), which compiles in place, "
+            "and pass the model."
+        )
     if isinstance(candidate, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
         raise ModelError(f"{name}(model) hides the model's class: pass the model itself, {name}.module.")
     raise ModelError(
@@ -110,7 +113,9 @@ def probe(model: Model, n: int = EXAMPLES, seed: int = 0) -> tuple[Tensor, Tenso
     if isinstance(space.support, Discrete):
         x = torch.randint(space.support.levels, shape, generator=rng)
     elif space.support.bounded:
-        x = space.support.low + (space.support.high - space.support.low) * torch.rand(shape, generator=rng, dtype=_dtype(model))
+        x = space.support.low + (space.support.high - space.support.low) * torch.rand(
+            shape, generator=rng, dtype=_dtype(model)
+        )
     else:
         x = torch.randn(shape, generator=rng, dtype=_dtype(model))
     return x, None if space.classes is None else torch.randint(space.classes, (n,), generator=rng)
@@ -124,7 +129,9 @@ def _dtype(model: Model) -> torch.dtype:
 def _space(model: Model) -> None:
     space = space_of(model)
     if not space.event_shape or space.dims < 1:
-        raise ModelError(f"the event shape {space.event_shape} has no dimensions: give every axis a size of at least 1.")
+        raise ModelError(
+            f"the event shape {space.event_shape} has no dimensions: give every axis a size of at least 1."
+        )
     if isinstance(space.support, Discrete):
         if space.support.levels < 2:
             raise ModelError(f"{space.support} has fewer than two levels: declare at least 2.")
@@ -136,8 +143,13 @@ def _space(model: Model) -> None:
 
 def _vector(name: str, answer: object, n: int) -> Tensor:
     if not isinstance(answer, Tensor) or answer.shape != (n,) or not answer.is_floating_point():
-        found = f"{answer.dtype} of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
-        raise ModelError(f"{name} returned {found} for {n} examples: return one floating-point number of nats per example, shape ({n},).")
+        found = (
+            f"{answer.dtype} of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+        )
+        raise ModelError(
+            f"{name} returned {found} for {n} examples: return one floating-point number of nats per example, "
+            f"shape ({n},)."
+        )
     return answer
 
 
@@ -150,13 +162,17 @@ def _log_prob_pure(model: Model) -> None:
     assert isinstance(model, ExplicitExact)
     x, y = probe(model)
     kept = x.clone()
-    state = {key: value.clone() for key, value in model.state_dict().items()} if isinstance(model, torch.nn.Module) else {}
+    state = (
+        {key: value.clone() for key, value in model.state_dict().items()} if isinstance(model, torch.nn.Module) else {}
+    )
     first, second = model.log_prob(x, y), model.log_prob(x, y)
     if not torch.equal(x, kept):
         raise ModelError("log_prob changed its input in place: work on a copy.")
     if not torch.equal(first, second):
         raise ModelError("log_prob gave two answers to one question: turn off dropout in eval mode, and draw nothing.")
-    if isinstance(model, torch.nn.Module) and any(not torch.equal(value, state[key]) for key, value in model.state_dict().items()):
+    if isinstance(model, torch.nn.Module) and any(
+        not torch.equal(value, state[key]) for key, value in model.state_dict().items()
+    ):
         raise ModelError("log_prob changed the model's own state: in eval mode no buffer or parameter may move.")
 
 
@@ -167,7 +183,10 @@ def _log_prob_alone(model: Model) -> None:
     alone = torch.cat([model.log_prob(x[i : i + 1], None if y is None else y[i : i + 1]) for i in range(EXAMPLES)])
     if not torch.allclose(together, alone, rtol=1e-4, atol=1e-3):
         worst = float((together - alone).abs().max())
-        raise ModelError(f"log_prob of an example differs by {worst:.3g} nats between a batch and alone: nothing may depend on the other examples.")
+        raise ModelError(
+            f"log_prob of an example differs by {worst:.3g} nats between a batch and alone: nothing may "
+            "depend on the other examples."
+        )
 
 
 def _labels_required(model: Model) -> None:
@@ -187,7 +206,10 @@ def _order(model: Model) -> None:
     dims = space_of(model).dims
     order = getattr(model, "order", None)
     if not isinstance(order, Tensor) or order.dtype != torch.int64:
-        raise ModelError(f"order is {order!r}: set it to a LongTensor of the {dims} flat positions of the event, first generated first.")
+        raise ModelError(
+            f"order is {order!r}: set it to a LongTensor of the {dims} flat positions of the event, first "
+            "generated first."
+        )
     if sorted(order.tolist()) != list(range(dims)):
         raise ModelError(f"order is no permutation of 0 to {dims - 1}: name every flat position of the event once.")
 
@@ -199,7 +221,9 @@ def _elbo(model: Model) -> None:
     for name in ("reconstruction", "rate"):
         answer = _vector(f"elbo().{name}", getattr(first, name), EXAMPLES)
         if not torch.equal(answer, getattr(second, name)):
-            raise ModelError(f"elbo().{name} differs under one generator: draw from the rng that is passed and from nothing else.")
+            raise ModelError(
+                f"elbo().{name} differs under one generator: draw from the rng that is passed and from nothing else."
+            )
 
 
 def _distributions(model: Model) -> None:
@@ -218,10 +242,17 @@ def _samples(model: Model) -> None:
     _, y = probe(model)
     first, second = (model.sample(EXAMPLES, y, rng=generator(0, "samples")) for _ in range(2))
     if first.shape != (EXAMPLES, *space.event_shape):
-        raise ModelError(f"sample({EXAMPLES}) returned shape {tuple(first.shape)}: return (n, *event), here {(EXAMPLES, *space.event_shape)}.")
+        raise ModelError(
+            f"sample({EXAMPLES}) returned shape {tuple(first.shape)}: return (n, *event), here "
+            f"{(EXAMPLES, *space.event_shape)}."
+        )
     if not torch.equal(first, second):
         raise ModelError("sample differs under one generator: draw from the rng that is passed and from nothing else.")
-    low, high = (0, space.support.levels - 1) if isinstance(space.support, Discrete) else (space.support.low, space.support.high)
+    low, high = (
+        (0, space.support.levels - 1)
+        if isinstance(space.support, Discrete)
+        else (space.support.low, space.support.high)
+    )
     if isinstance(space.support, Discrete) and first.is_floating_point():
         raise ModelError(f"sample returned {first.dtype} on a discrete support: return integers.")
     if not bool(((first >= low) & (first <= high)).all()):
@@ -232,7 +263,10 @@ def _features(model: Model) -> None:
     assert isinstance(model, Encoder)
     features = model.encode(probe(model)[0])
     if features.ndim != 2 or features.shape[0] != EXAMPLES or not features.is_floating_point():
-        raise ModelError(f"encode returned {features.dtype} of shape {tuple(features.shape)}: return floating-point features of shape (N, D).")
+        raise ModelError(
+            f"encode returned {features.dtype} of shape {tuple(features.shape)}: return floating-point "
+            "features of shape (N, D)."
+        )
 
 
 def _label_probabilities(model: Model) -> None:
@@ -248,7 +282,9 @@ def _tokens(model: Model) -> None:
     assert isinstance(model, Tokenised)
     for data in (b"", b"Torchstone", bytes(range(256))):
         if model.detokenise(model.tokenise(data)) != data:
-            raise ModelError(f"detokenise(tokenise(data)) is not data for {data[:16]!r}: the tokeniser must lose nothing.")
+            raise ModelError(
+                f"detokenise(tokenise(data)) is not data for {data[:16]!r}: the tokeniser must lose nothing."
+            )
 
 
 def _tiny(model: Model) -> None:
@@ -256,7 +292,9 @@ def _tiny(model: Model) -> None:
     space = space_of(require_model(model.tiny()))
     if isinstance(space.support, Discrete):
         if space.support.levels**space.dims > MOST_STATES:
-            raise ModelError(f"tiny() has {space.support.levels}^{space.dims} states: at most {MOST_STATES} can be summed.")
+            raise ModelError(
+                f"tiny() has {space.support.levels}^{space.dims} states: at most {MOST_STATES} can be summed."
+            )
     elif space.dims > MOST_TINY_DIMS:
         raise ModelError(f"tiny() has {space.dims} continuous dimensions: at most {MOST_TINY_DIMS} can be integrated.")
 

@@ -88,7 +88,7 @@ class Continuous:
         return scaled.floor().clamp(0, levels - 1).long()
 
     def log_jacobian(self, levels: int) -> float:
-        """``ln |du/dx|`` of the affine map for one dimension, in nats: what a density on ``u`` is worth less on ``x``."""
+        """``ln |du/dx|`` of the affine map for one dimension, in nats."""
         return math.log((self.high - self.low) / levels)
 
 
@@ -207,7 +207,8 @@ class Autoregressive(ExplicitExact):
         if terms.shape != x.shape:
             raise ModelError(
                 f"{type(self).__name__}.conditionals returned a distribution whose log_prob has shape "
-                f"{tuple(terms.shape)} for data of shape {tuple(x.shape)}; give it batch shape (N, *event) and no event shape."
+                f"{tuple(terms.shape)} for data of shape {tuple(x.shape)}; give it batch shape (N, *event) "
+                "and no event shape."
             )
         return terms.double().flatten(1).sum(1)
 
@@ -266,9 +267,7 @@ class ImplicitIterative(Sampler):
     network: torch.nn.Module
 
     @abstractmethod
-    def sample(
-        self, n: int, y: Tensor | None = None, *, rng: torch.Generator, steps: int | None = None
-    ) -> Tensor:
+    def sample(self, n: int, y: Tensor | None = None, *, rng: torch.Generator, steps: int | None = None) -> Tensor:
         """``n`` samples of shape ``(n, *event)`` in ``steps`` steps (None: the model's own number)."""
 
 

@@ -26,7 +26,7 @@ def generator(seed: int, purpose: str, block: int = 0, device: torch.device | st
 
 @contextmanager
 def seeded(rng: torch.Generator) -> Iterator[None]:
-    """Within the block the global generators of the CPU and of ``rng``'s device follow ``rng``; after it they are as before.
+    """Let the global generators of the CPU and of ``rng``'s device follow ``rng`` within the block, and restore them.
 
     For code that cannot take a generator: ``torch.distributions``, layer initialisation, dropout.
     """

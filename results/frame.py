@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchstone.results.record import Record, number
+from torchstone.results.record import Kind, Record, RecordError, check_types, number
 from torchstone.results.scan import Problem, scan
 from torchstone.results.store import Store
 
@@ -27,6 +27,8 @@ _RECORD = ("record", *_OF_RECORD, "settings", "code", "record_contract")
 _SCORE = (*_OF_SCORE, "value", "stderr", "ci_low", "ci_high", "position", "contract", "parameters")
 _NUMBERS = ("value", "stderr", "ci_low", "ci_high", "n")
 
+_KINDS = frozenset(Kind)
+
 _record_facts = itemgetter(*_OF_RECORD)
 _score_facts = itemgetter(*_OF_SCORE)
 
@@ -39,9 +41,9 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
     canonical JSON), ``code`` (its fingerprint).
 
     Columns of the score: ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``, ``value``, ``stderr``,
-    ``ci_low``, ``ci_high``, ``position`` (within its record), ``contract`` (the record's and its own, as canonical JSON), a
-    ``contract.KEY`` for each key of that, and a ``parameters.KEY`` for each parameter. A record without scores (it was
-    skipped, or failed) has one row, in which what belongs to a score is missing.
+    ``ci_low``, ``ci_high``, ``position`` (within its record), ``contract`` (the record's and its own, as canonical
+    JSON), a ``contract.KEY`` for each key of that, and a ``parameters.KEY`` for each parameter. A record without scores
+    (it was skipped, or failed) has one row, in which what belongs to a score is missing.
 
     Files that are not valid records are passed over; ``frame(...).attrs["problems"]`` names them, each in a sentence.
     """
@@ -69,11 +71,12 @@ def _read(source: Store | Path | str, problems: list[Problem]) -> Iterator[_Row]
     for name, id, content in scan(folder, problems):
         try:
             yield _row(id, content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecordError, TypeError, ValueError) as error:
             problems.append(Problem(folder / name, f"a field is missing or of the wrong type: {error}"))
 
 
 def _row(id: str, content: Mapping[str, Any]) -> _Row:
+    check_types(content)
     contract, scores = content["contract"], content["scores"]
     settings, shared, code = _canonical(content["settings"]), _canonical(contract), content["fingerprints"].get("code")
     own = (id, *_record_facts(content), settings, code, shared)
@@ -83,8 +86,10 @@ def _row(id: str, content: Mapping[str, Any]) -> _Row:
 
 
 def _score(position: int, score: Mapping[str, Any], contract: Mapping[str, Any], shared: str) -> tuple[Any, ...]:
-    value, stderr, added = score["value"], score["stderr"], score["contract"]
+    value, stderr, added, parameters = score["value"], score["stderr"], score["contract"], score["parameters"]
     low, high = score["ci95"] or (None, None)
+    if score["kind"] not in _KINDS or type(parameters) is not dict or type(score["n"]) not in (int, type(None)):
+        raise ValueError(f"the score {score['metric']!r}")
     return (
         *_score_facts(score),
         value if type(value) is float else number(value),
@@ -93,7 +98,7 @@ def _score(position: int, score: Mapping[str, Any], contract: Mapping[str, Any],
         high if high is None or type(high) is float else number(high),
         position,
         _canonical({**contract, **added}) if added else shared,
-        score["parameters"],
+        parameters,
     )
 
 
@@ -110,7 +115,7 @@ def _table(rows: Iterable[_Row]) -> pd.DataFrame:
     found = list({own[0]: (own, scores) for own, scores in rows}.values())
     records = pd.DataFrame(_columns(_RECORD, [own for own, _ in found]))
     scores = _columns(_SCORE, [score for _, scores in found for score in scores])
-    contracts, parameters = scores["contract"], scores.pop("parameters")
+    contracts, parameters = scores.pop("contract"), scores.pop("parameters")
     numeric = {name: np.array(scores[name], dtype=float) for name in _NUMBERS}
     owners = np.repeat(np.arange(len(found)), [len(scores) for _, scores in found])
     parts = [
@@ -127,12 +132,14 @@ def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> dict[str, A
 
 
 def _contracts(texts: Sequence[str]) -> pd.DataFrame:
-    """A column for each key of the contracts, of which there are few; each is read once."""
+    """The contracts, of which there are few, and a column for each of their keys; each contract is read once."""
     import numpy as np
     import orjson
+    import pandas as pd
 
     numbered = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    distinct = _flat("contract", [orjson.loads(text) for text in numbered])
+    flat = _flat("contract", [orjson.loads(text) for text in numbered])
+    distinct = pd.concat([pd.DataFrame({"contract": list(numbered)}), flat], axis=1)
     places = np.fromiter((numbered[text] for text in texts), np.intp, len(texts))
     return distinct.take(places).reset_index(drop=True)
 

@@ -183,8 +183,9 @@ def check_schema(content: Mapping[str, Any]) -> None:
 
 def build(content: Mapping[str, Any]) -> Record:
     """The record of a verified ``content``, which has no id; RecordError where a field is not as it should be."""
+    check_types(content)
     try:
-        record = Record(
+        return Record(
             **{
                 **content,
                 "status": Status(content["status"]),
@@ -195,10 +196,13 @@ def build(content: Mapping[str, Any]) -> Record:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"a field is missing, unknown or of the wrong type: {error}") from error
-    for name, kind in _TYPES.items():
-        if not isinstance(getattr(record, name), kind):
-            raise RecordError(f"its field {name!r} is a {type(getattr(record, name)).__name__}")
-    return record
+
+
+def check_types(content: Mapping[str, Any]) -> None:
+    """Raises RecordError where a field of ``content`` has not the type that it has in JSON."""
+    for name, kind in _TYPES:
+        if not isinstance(content.get(name), kind):
+            raise RecordError(f"its field {name!r} is a {type(content.get(name)).__name__}")
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -228,13 +232,13 @@ def number(value: float | str) -> float:
 
 _ORDER = ("schema", "id", *(f.name for f in dataclasses.fields(Record) if f.name != "schema"))
 
-_TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("identity", "suite", "model", "family", "dataset", "reason", "started"), str),
-    **dict.fromkeys(("settings", "contract", "fingerprints", "arrays", "figures"), Mapping),
-    **dict.fromkeys(("suite_version", "seed"), int),
-    "seconds": int | float,
-}
-
+_TYPES: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+    *((name, str) for name in ("identity", "suite", "model", "family", "dataset", "status", "reason", "started")),
+    *((name, dict) for name in ("settings", "contract", "environment", "fingerprints", "arrays", "figures")),
+    *((name, list) for name in ("scores", "audits")),
+    *((name, int) for name in ("suite_version", "seed")),
+    ("seconds", (int, float)),
+)
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
@@ -276,7 +280,7 @@ def _plain(value: Any) -> Any:
         case str():
             return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
         case numbers.Integral():
-            return int(value) if -(2**63) <= value < 2**64 else str(value)
+            return _integer(int(value))
         case numbers.Real():
             return _finite(float(value))
         case Mapping():
@@ -288,6 +292,10 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     raise RecordError(f"{value!r} is a {type(value).__name__}, which a record cannot hold; convert it first")
+
+
+def _integer(value: int) -> int | str:
+    return value if -(2**63) <= value < 2**64 else str(value)
 
 
 def _finite(value: float) -> float | str:

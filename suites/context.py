@@ -44,7 +44,7 @@ class Context:
         self.progress = progress
 
     def rng(self, purpose: str, block: int = 0, *, device: torch.device | str | None = None) -> torch.Generator:
-        """A generator that depends on the seed, ``purpose`` and ``block`` alone; on the context's device unless told."""
+        """A generator that depends on the seed, ``purpose`` and ``block`` alone; on this device unless told."""
         return generator(self.seed, purpose, block, self.device if device is None else device)
 
     def batches(self, total: int, question: Callable[[int, int], Tensor]) -> Iterator[tuple[int, int, Tensor]]:

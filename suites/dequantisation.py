@@ -50,8 +50,10 @@ class Dequantiser:
         return self.dims * self.support.log_jacobian(self.levels)
 
     def __call__(self, x: Tensor, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """``x`` with fresh noise, strictly inside the support, as ``dtype``; noise is drawn on the CPU, so on every device the same."""
+        """``x`` with noise drawn on the CPU (the same for every device), strictly inside the support, as ``dtype``."""
         noise = torch.rand(x.shape, generator=rng, dtype=torch.float64).to(x.device)
         u = self.support.dequantise(x, noise, self.levels).to(dtype)
-        low, high = (torch.tensor(limit, dtype=dtype, device=x.device) for limit in (self.support.low, self.support.high))
+        low, high = (
+            torch.tensor(limit, dtype=dtype, device=x.device) for limit in (self.support.low, self.support.high)
+        )
         return u.clamp(torch.nextafter(low, high), torch.nextafter(high, low))

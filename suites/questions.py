@@ -24,9 +24,9 @@ from torchstone.models.model import (
     ModelError,
 )
 from torchstone.models.randomness import draw
-from torchstone.suites.metrics.bounds import LogMeanExp
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.metrics.bounds import LogMeanExp
 
 __all__ = [
     "ask_elbo",
@@ -75,7 +75,10 @@ def refusal(model: Model, data: Dataset, split: str) -> str | None:
         )
     if space.classes is not None and space.classes != data.space.classes:
         has = "no labels" if data.space.classes is None else f"{data.space.classes} classes"
-        return f"{name} takes labels of {space.classes} classes and {data.name} has {has}; choose a dataset with them, or model.conditional=false."
+        return (
+            f"{name} takes labels of {space.classes} classes and {data.name} has {has}; choose a dataset with "
+            "them, or model.conditional=false."
+        )
     return _support_refusal(name, space.support, data) or _entry_refusal(name, space.support, data, split)
 
 
@@ -85,14 +88,20 @@ def _support_refusal(name: str, support: Discrete | Continuous, data: Dataset) -
         case Discrete(levels), Discrete(needed) if levels < needed:
             return f"{name} has {levels} levels and {data.name} needs {needed}; build it with levels={needed}."
         case Discrete(), Continuous():
-            return f"{name} is a discrete model and {data.name} is continuous: its density there is zero; use a continuous model."
+            return (
+                f"{name} is a discrete model and {data.name} is continuous: its density there is zero; use a "
+                "continuous model."
+            )
         case Continuous() as ours, Discrete() if not ours.bounded:
             return (
                 f"{name} has unbounded support, to which the discrete {data.name} cannot be dequantised; "
                 "declare a bounded one, such as Continuous(0.0, 1.0)."
             )
         case Continuous(low, high), Continuous(least, most) if least < low or most > high:
-            return f"{name} has support [{low}, {high}] and {data.name} reaches from {least} to {most}; declare a support that holds it."
+            return (
+                f"{name} has support [{low}, {high}] and {data.name} reaches from {least} to {most}; declare a "
+                "support that holds it."
+            )
     return None
 
 
@@ -200,7 +209,8 @@ def _weights(model: Model, method: str, distribution: Distribution, z: Tensor, s
     if answer.shape != shape:
         raise ModelError(
             f"{type(model).__name__}.{method} gives log-densities of shape {tuple(answer.shape)} for latents of shape "
-            f"{tuple(z.shape)}, where {shape} is due: wrap it in torch.distributions.Independent so that it covers the whole latent."
+            f"{tuple(z.shape)}, where {shape} is due: wrap it in torch.distributions.Independent so that it "
+            "covers the whole latent."
         )
     return answer.double().cpu()
 
@@ -208,10 +218,14 @@ def _weights(model: Model, method: str, distribution: Distribution, z: Tensor, s
 def _per_example(model: Model, method: str, answer: object, n: int) -> Tensor:
     name = f"{type(model).__name__}.{method}"
     if not isinstance(answer, Tensor):
-        raise ModelError(f"{name} returned a {type(answer).__name__}; return a tensor of one log-density in nats per example, shape ({n},).")
+        raise ModelError(
+            f"{name} returned a {type(answer).__name__}; return a tensor of one log-density in nats per "
+            f"example, shape ({n},)."
+        )
     if answer.shape != (n,):
         raise ModelError(
-            f"{name} returned shape {tuple(answer.shape)} for {n} examples; return one log-density in nats per example, "
+            f"{name} returned shape {tuple(answer.shape)} for {n} examples; return one log-density in nats "
+            "per example, "
             f"shape ({n},), neither averaged nor left apart by dimension."
         )
     if not answer.is_floating_point():

@@ -19,7 +19,7 @@ __all__ = ["Evaluation", "Suite"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a suite found: scores, the contract they share, per-example columns keyed by ``ids``, and warnings in words."""
+    """What a suite found: scores, the contract they share, columns keyed by ``ids``, and warnings in words."""
 
     scores: tuple[Score, ...]
     contract: Flat

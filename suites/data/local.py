@@ -82,8 +82,8 @@ def npz(path: Path, levels: Annotated[int, Interval(ge=2, le=2**31)] | None = No
 
     Args:
         path: the archive.
-        levels: how many values, from 0 on, an integer can take; None takes 256 for arrays of bytes (uint8), and for other
-            integers one more than the largest in the archive.
+        levels: how many values, from 0 on, an integer can take; None takes 256 for arrays of bytes (uint8), and for
+            other integers one more than the largest in the archive.
     """
     arrays = _arrays(path)
     xs = [array for name, array in arrays.items() if name.endswith("x")]

@@ -53,7 +53,7 @@ class BitsPerDim(_ExampleMean):
     A log-density that is not finite is worth ``-inf`` and makes the result infinite.
 
     >>> metric = BitsPerDim(dims=2)
-    >>> metric.update(torch.log(torch.tensor([0.25, 0.25])))
+    >>> metric.update(torch.tensor([0.25, 0.25], dtype=torch.float64).log())
     >>> float(metric.compute())
     1.0
     """
@@ -92,4 +92,3 @@ class ImportanceWeightedBound(_ExampleMean):
     def compute(self) -> Tensor:
         """Nats per example, a float64 scalar. Raises ValueError before the first example."""
         return self._mean()
-

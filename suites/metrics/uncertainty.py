@@ -41,7 +41,8 @@ class Mean:
 def mean(costs: Tensor) -> Mean:
     """The mean of per-example costs, every example once with weight 1/N, and ``sd / sqrt(N)``.
 
-    Sums are in float64. A cost that is not finite (NaN included) is worth infinity: it makes the mean infinite, and is counted.
+    Sums are in float64. A cost that is not finite (NaN included) is worth infinity: it makes the mean infinite, and is
+    counted.
 
     Args:
         costs: shape ``(N,)``, the lower the better, such as negative log-densities in nats.
@@ -70,7 +71,9 @@ def paired_difference(a: Tensor, b: Tensor) -> Mean:
     """
     _check(a)
     if a.shape != b.shape:
-        raise ValueError(f"a and b must be costs of the same examples, got shapes {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(
+            f"a and b must be costs of the same examples, got shapes {tuple(a.shape)} and {tuple(b.shape)}."
+        )
     return mean(torch.where(a == b, torch.zeros((), dtype=torch.float64), a.double() - b.double()))
 
 
@@ -97,4 +100,6 @@ def replicate_stderr(variances: Tensor, replicates: Tensor) -> float | None:
 
 def _check(values: Tensor) -> None:
     if values.ndim != 1 or values.numel() == 0:
-        raise ValueError(f"Expected one value per example, shape (N,) with N at least 1, got shape {tuple(values.shape)}.")
+        raise ValueError(
+            f"Expected one value per example, shape (N,) with N at least 1, got shape {tuple(values.shape)}."
+        )

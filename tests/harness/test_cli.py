@@ -120,7 +120,15 @@ def test_a_fit_that_was_damaged_in_the_cache_is_made_again(bench):
 def test_list_shows_families_capabilities_and_settings(bench):
     said = bench("list")
     assert said.code == 0
-    for words in ("**transformer**", "explicit-exact", "Autoregressive", "latents=", "**digits**", "**density**", "bits_per_dim"):
+    for words in (
+        "**transformer**",
+        "explicit-exact",
+        "Autoregressive",
+        "latents=",
+        "**digits**",
+        "**density**",
+        "bits_per_dim",
+    ):
         assert words in said.out
     assert max(map(len, said.out.splitlines())) <= 100
     listed = json.loads(bench("list", "models", "--format", "json").out)
@@ -168,7 +176,9 @@ def test_doctor_finds_this_installation_well(bench):
 
 
 def test_python_m_is_the_same_command(tmp_path):
-    ended = subprocess.run([sys.executable, "-m", "torchstone.harness", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-m", "torchstone.harness", "--version"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert ended.returncode == 0 and ended.stdout.startswith("torchstone")
 
 
@@ -176,7 +186,8 @@ def test_help_loads_no_torch(tmp_path):
     code = (
         "import sys\nsys.argv = ['bench', '--help']\nfrom torchstone.harness.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'pyarrow', 'rich'} & set(sys.modules)\nassert not heavy, heavy\n"
+        f"heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'pyarrow', 'rich'} & set(sys.modules)\nassert not "
+        "heavy, heavy\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -95,15 +95,44 @@ def test_an_empty_folder_has_all_columns(store, make):
     assert set(empty.columns) < set(frame(store).columns)
 
 
-def test_problems_are_told(store, make):
+def forge(store, record, **changes) -> None:
+    """A file whose id is right and whose fields are not."""
+    content = record.to_dict() | changes
+    del content["id"]
+    (store.folder / "forged.json").write_text(json.dumps(content | {"id": content_id(content)}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": None},
+        {"contract": [1]},
+        {"seed": "0"},
+        {"fingerprints": "none"},
+        {"scores": [3]},
+        {"scores": {"metric": "nll"}},
+    ],
+)
+def test_a_strange_record_is_passed_over(store, make, changes):
+    forge(store, make(), **changes)
+    assert [len(frame(store)), len(frame(store).attrs["problems"])] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"value": "high"}, {"kind": "odd"}, {"n": "many"}, {"parameters": []}, {"contract": [1]}, {"ci95": 3}]
+)
+def test_a_strange_score_is_passed_over(store, make, changes):
     record = make()
-    (store.folder / "half.json").write_text(record.to_json()[:100])
-    strange = record.to_dict() | {"scores": [{"metric": "nll"}]}
-    del strange["id"]
-    (store.folder / "strange.json").write_text(json.dumps(strange | {"id": content_id(strange)}))
+    forge(store, record, scores=[record.to_dict()["scores"][0] | changes])
+    assert [len(frame(store)), len(frame(store).attrs["problems"])] == [0, 1]
+
+
+def test_problems_are_told(store, make):
+    (store.folder / "half.json").write_text(make().to_json()[:100])
+    forge(store, make(), scores=[{"metric": "nll"}])
     table = frame(store, "nowhere")
     assert len(table) == 0
-    half, odd, nowhere = table.attrs["problems"]
+    odd, half, nowhere = table.attrs["problems"]
     assert "half.json is passed over: it is not strict JSON" in half
-    assert "strange.json is passed over: a field is missing or of the wrong type: 'value'" in odd
+    assert "forged.json is passed over: a field is missing or of the wrong type: 'unit'" in odd
     assert nowhere == "nowhere is passed over: there is no such folder"

@@ -150,7 +150,7 @@ def test_other_contents_are_refused(make, change, message):
         ({"status": "odd"}, "'odd' is not a valid Status"),
         ({"scores": [{"metric": "nll"}]}, "ci95"),
         ({"environment": {}}, "missing"),
-        ({"audits": None}, "not iterable"),
+        ({"audits": None}, "'audits' is a NoneType"),
     ],
 )
 def test_fields_of_the_wrong_type_are_named(make, change, message):

@@ -17,7 +17,9 @@ from torchstone.suites.suite import Evaluation
 def measure() -> Callable[..., Evaluation]:
     """Measures density in small batches, with any settings of the suite."""
 
-    def measured(model: Model, data: Dataset, *, batch_size: int = 7, seed: int = 0, **settings: int | str) -> Evaluation:
+    def measured(
+        model: Model, data: Dataset, *, batch_size: int = 7, seed: int = 0, **settings: int | str
+    ) -> Evaluation:
         suite = Density(**settings)  # type: ignore[arg-type]
         assert suite.skip(model, data) is None
         return suite.evaluate(model, data, Context(batch_size=batch_size, seed=seed))

@@ -10,7 +10,9 @@ def dataset(x, levels, *, name="given", y=None, classes=None, source=None, suppo
     """A dataset whose three splits all hold ``x``."""
     split = Split(x, y, torch.arange(len(x)))
     space = Space(tuple(x.shape[1:]), support or Discrete(levels), classes)
-    return Dataset(name, space, dict.fromkeys(("train", "validation", "test"), split), licence="CC0-1.0", text=text, source=source)
+    return Dataset(
+        name, space, dict.fromkeys(("train", "validation", "test"), split), licence="CC0-1.0", text=text, source=source
+    )
 
 
 def counts(*, examples: int = 60, levels: int = 5) -> Dataset:

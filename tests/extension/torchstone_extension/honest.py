@@ -16,6 +16,9 @@ from torchstone.models import (
     Space,
 )
 
+LINE, PLANE, SOLID = (Space((dims,), Continuous(-math.inf, math.inf)) for dims in (1, 2, 3))
+FIVE_BITS = Space((5,), Discrete(2))
+
 
 class Uniform(ExplicitExact):
     """Every example of the support is as likely as every other."""
@@ -43,7 +46,7 @@ class Normal1D(ExplicitExact):
 class HMM(ExplicitExact):
     """A hidden Markov model of three states and two symbols, by the forward algorithm."""
 
-    def __init__(self, space: Space = Space((5,), Discrete(2))):
+    def __init__(self, space: Space = FIVE_BITS):
         self.space = space
         self.initial = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
         self.transition = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5]], dtype=torch.float64)
@@ -82,7 +85,7 @@ class DiscretisedLogistics(Autoregressive):
 class AffineFlow(ExplicitExact):
     """x = A z + b with standard normal z, in two dimensions."""
 
-    def __init__(self, space: Space = Space((2,), Continuous(-math.inf, math.inf)), *, sign: float = 1.0):
+    def __init__(self, space: Space = PLANE, *, sign: float = 1.0):
         self.space = space
         self.a = torch.tensor([[2.0, 0.5], [-0.3, 0.7]], dtype=torch.float64)
         self.b = torch.tensor([0.1, -0.4], dtype=torch.float64)
@@ -97,7 +100,7 @@ class AffineFlow(ExplicitExact):
 class GaussianVAE(LatentVariable):
     """One latent, p(z) = N(0, 1), p(x|z) = N(z, 0.5), and a posterior that is the same for every x: N(0.8, 0.7²)."""
 
-    def __init__(self, space: Space = Space((1,), Continuous(-math.inf, math.inf))):
+    def __init__(self, space: Space = LINE):
         self.space = space
 
     def prior(self, y=None):
@@ -113,7 +116,7 @@ class GaussianVAE(LatentVariable):
 class FreeBound(ExplicitApproximate):
     """The same model, which only says its ELBO, one draw at a time."""
 
-    def __init__(self, space: Space = Space((1,), Continuous(-math.inf, math.inf))):
+    def __init__(self, space: Space = LINE):
         self.space = space
         self.inner = GaussianVAE(space)
 
@@ -124,7 +127,7 @@ class FreeBound(ExplicitApproximate):
 class LinearGaussianVAE(LatentVariable):
     """x = W z + b + noise with two latents in three dimensions, whose posterior is exact."""
 
-    def __init__(self, space: Space = Space((3,), Continuous(-math.inf, math.inf))):
+    def __init__(self, space: Space = SOLID):
         self.space = space
         self.w = torch.tensor([[1.0, 0.5], [-0.3, 0.8], [0.2, -1.1]], dtype=torch.float64)
         self.b = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
@@ -155,4 +158,3 @@ class Labelled(ExplicitExact):
         levels = self.space.support.levels
         hit = x.flatten(1) == y[:, None]
         return torch.log(0.5 / levels + 0.5 * hit.double()).sum(1)
-

@@ -13,7 +13,9 @@ def test_a_uniform_image_of_256_levels_has_eight_bits_per_dimension():
     assert bits_per_dim(nats, 3072) == pytest.approx(8.0, rel=1e-12)
 
 
-@pytest.mark.parametrize(("nats", "dims", "known"), [(6388.0, 3072, 2.9999791410152015), (2.6364, 1, 3.8035212057996635)])
+@pytest.mark.parametrize(
+    ("nats", "dims", "known"), [(6388.0, 3072, 2.9999791410152015), (2.6364, 1, 3.8035212057996635)]
+)
 def test_known_conversions(nats, dims, known):
     assert bits_per_dim(nats, dims) == pytest.approx(known, rel=1e-9)
 
