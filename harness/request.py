@@ -102,7 +102,7 @@ def convert(annotation: Any, value: Any, name: str, default: Any, of: str | None
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
         wanted = "; or ".join(dict.fromkeys(_lower(detail["msg"]) for detail in error.errors()))
-        shown = ",".join(value) if isinstance(value, tuple) and all(isinstance(v, str) for v in value) else value
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
         where = "" if of is None else f" of {of}"
         raise InputError(f"{name}={shown}: {wanted}. The default{where} is {name}={_shown(default)}.") from error
 

@@ -39,7 +39,7 @@ def minimise(
     rng: torch.Generator,
     batch: int = 32,
     learning_rate: float = 2e-3,
-    weight_decay: float = 0.05,
+    weight_decay: float = 0.3,
     averaging: float = 0.1,
     checks: int = 25,
     patience: int = 10,

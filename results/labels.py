@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torchstone.results.measurements import Measurement
 
 __all__ = ["Variant", "flat", "labels", "variant"]
 
-# Model, its settings apart from the seed, and its code: the seeds of one variant are one row.
+# Suite, dataset, model, its settings apart from the seed, its code: the seeds of one variant are one row.
 Variant = tuple[str, str, str, str, str]
 
 
 def variant(each: Measurement) -> Variant:
     """What a row of a table stands for."""
-    return each.suite, each.dataset, each.model, json.dumps(_settings(each), sort_keys=True), each.code or ""
+    return each.suite, each.dataset, each.model, _without_seed(each.settings), each.code or ""
 
 
 def labels(found: Sequence[Measurement]) -> dict[Variant, str]:
     """A label for each variant: the settings that differ among the variants of its model, as ``name=value``."""
     groups: dict[tuple[str, ...], dict[Variant, dict[str, Any]]] = {}
-    for each in found:
-        settings = _settings(each) | ({"code": each.code[:7]} if each.code else {})
+    for each in {variant(each): each for each in found}.values():
+        settings = json.loads(_without_seed(each.settings)) | ({"code": each.code[:7]} if each.code else {})
         groups.setdefault((each.suite, each.dataset, each.model), {})[variant(each)] = settings
     return {each: label for group in groups.values() for each, label in _told_apart(group).items()}
 
@@ -44,9 +45,11 @@ def _short(key: str, others: Sequence[str]) -> str:
     return last if sum(other.rsplit(".", 1)[-1] == last for other in others) == 1 else key
 
 
-def _settings(each: Measurement) -> dict[str, Any]:
-    settings = flat(json.loads(each.settings))
-    return {key: value for key, value in settings.items() if key.rsplit(".", 1)[-1] != "seed"}
+@lru_cache(maxsize=1024)  # most records share their settings
+def _without_seed(text: str) -> str:
+    """Settings under dotted names, as JSON, without the seed."""
+    settings = flat(json.loads(text))
+    return json.dumps({key: value for key, value in settings.items() if key.rsplit(".", 1)[-1] != "seed"})
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -113,13 +113,14 @@ def _shared(each: Measurement) -> tuple[Any, ...]:
 
 def _measurement(rows: Sequence[Mapping[str, Any]]) -> Measurement:
     first = rows[0]
-    names = _column_names([(row["metric"], _choices(row)) for row in rows])
+    choices = [_choices(row) for row in rows]
+    names = _column_names([(row["metric"], chosen) for row, chosen in zip(rows, choices, strict=True)])
     copied = {name: first[name] for name in _COPIED} | {"code": _text(first["code"])}
-    values = {name: _value(row) for name, row in zip(names, rows, strict=True)}
+    values = {name: _value(row, chosen) for name, row, chosen in zip(names, rows, choices, strict=True)}
     return Measurement(**copied, contract=first["record_contract"], values=values)
 
 
-def _value(row: Mapping[str, Any]) -> Value:
+def _value(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Value:
     return Value(
         value=row["value"],
         stderr=_present(row["stderr"]),
@@ -130,7 +131,7 @@ def _value(row: Mapping[str, Any]) -> Value:
         estimator_stderr=_present(row.get("parameters.estimator_stderr")),
         nonfinite=_present(row.get("parameters.nonfinite")),
         contract=row["contract"],
-        choices=tuple(sorted(_choices(row).items())),
+        choices=tuple(sorted(chosen.items())),
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from torchstone.results.cells import ABSENT, printable, quantity, small
+from torchstone.results.escape import html_text, latex_text, markdown_text
 from torchstone.results.table import Block, Cell, Column, Row, Table, table
 
 if TYPE_CHECKING:
@@ -56,14 +55,14 @@ class _Shown:
 def _markdown(source: Table) -> str:
     parts = [_markdown_block(block) for block in source.blocks]
     if source.absent:
-        parts.append("\n".join(f"- {_escape_markdown(line)}" for line in source.absent))
+        parts.append("\n".join(f"- {markdown_text(line)}" for line in source.absent))
     return "\n\n".join(parts or ["There are no records."]) + "\n"
 
 
 def _markdown_block(block: Block) -> str:
-    parts = _widths([_escaped(column, _escape_markdown) for column in _columns(block)])
-    notes = [f"- {_escape_markdown(note)}" for note in block.notes]
-    lines = [f"**{_escape_markdown(block.caption)}**", _escape_markdown(_legend(block))]
+    parts = _widths([_escaped(column, markdown_text) for column in _columns(block)])
+    notes = [f"- {markdown_text(note)}" for note in block.notes]
+    lines = [f"**{markdown_text(block.caption)}**", markdown_text(_legend(block))]
     grids = [_frame(part).to_markdown(index=False, disable_numparse=True, colalign=_alignment(part)) for part in parts]
     return "\n\n".join(["  \n".join(lines), *grids, *(["\n".join(notes)] if notes else [])])
 
@@ -99,22 +98,22 @@ def _alignment(columns: Sequence[_Shown]) -> tuple[str, ...]:
 
 def _latex(source: Table) -> str:
     parts = [_latex_block(block) for block in source.blocks]
-    parts += [rf"\noindent {_escape_latex(line)}\par" for line in source.absent]
+    parts += [rf"\noindent {latex_text(line)}\par" for line in source.absent]
     return "\n".join(parts or ["% There are no records."]) + "\n"
 
 
 def _latex_block(block: Block) -> str:
-    columns = [_escaped(column, _escape_latex) for column in _columns(block)]
+    columns = [_escaped(column, latex_text) for column in _columns(block)]
     shape = "".join("r" if column.metric else "l" for column in columns)
-    caption = _escape_latex(f"{block.caption}. {_legend(block)}")
+    caption = latex_text(f"{block.caption}. {_legend(block)}")
     grid = _frame(columns).to_latex(index=False, escape=False, caption=caption, column_format=shape)
-    return "\n".join([str(grid).rstrip(), *(rf"\noindent {_escape_latex(note)}\par" for note in block.notes)])
+    return "\n".join([str(grid).rstrip(), *(rf"\noindent {latex_text(note)}\par" for note in block.notes)])
 
 
 def _html(source: Table) -> str:
     parts = [_html_block(block) for block in source.blocks]
     if source.absent:
-        parts.append("<ul>\n" + "\n".join(f"<li>{_escape_html(line)}</li>" for line in source.absent) + "\n</ul>")
+        parts.append("<ul>\n" + "\n".join(f"<li>{html_text(line)}</li>" for line in source.absent) + "\n</ul>")
     body = "\n".join(parts or ["<p>There are no records.</p>"])
     return f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Results</title>\n{body}\n</html>\n'
 
@@ -125,8 +124,8 @@ def _html_block(block: Block) -> str:
     shown = [_Shown(printable(c.heading), [printable(text) for text in c.texts], c.metric) for c in _columns(block)]
     with pd.option_context("display.max_colwidth", None):
         grid = _frame(shown).to_html(index=False, escape=True, border=0)
-    notes = "".join(f"<p>{_escape_html(note)}</p>\n" for note in block.notes)
-    title, legend = _escape_html(block.caption), _escape_html(_legend(block))
+    notes = "".join(f"<p>{html_text(note)}</p>\n" for note in block.notes)
+    title, legend = html_text(block.caption), html_text(_legend(block))
     return f"<section>\n<h2>{title}</h2>\n<p>{legend}</p>\n{grid}\n{notes}</section>"
 
 
@@ -236,34 +235,3 @@ def _frame(columns: Sequence[_Shown]) -> pd.DataFrame:
 
 def _escaped(column: _Shown, escape: Callable[[str], str]) -> _Shown:
     return _Shown(escape(column.heading), [escape(text) for text in column.texts], column.metric)
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*|<\[])", r"\\\1", printable(text))
-
-
-def _escape_html(text: str) -> str:
-    return html.escape(printable(text))
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in printable(text))
-
-
-_LATEX = {
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "≈": r"$\approx$",
-    "±": r"$\pm$",
-    "·": r"$\cdot$",
-    "–": "--",
-    "[": "{[}",  # after a line's end it would begin an option
-    "]": "{]}",
-}

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from torchstone.models.checks import space_of
-from torchstone.models.model import Continuous, Discrete, ExplicitApproximate, ExplicitExact, LatentVariable
+from torchstone.models.model import (
+    Autoregressive,
+    Continuous,
+    Discrete,
+    ExplicitApproximate,
+    ExplicitExact,
+    LatentVariable,
+    Tokenised,
+)
 from torchstone.results.record import Flat, Kind, Scalar
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
@@ -25,6 +33,7 @@ from torchstone.suites.questions import (
     model_dtype,
     validated,
 )
+from torchstone.suites.tokens import ask_tokens
 
 __all__ = ["Answers", "LogDensity", "Sampling"]
 
@@ -82,8 +91,9 @@ class LogDensity:
         self.dequantiser: Dequantiser | None = None
         if isinstance(ours, Continuous) and isinstance(theirs, Discrete):
             self.dequantiser = Dequantiser(ours, theirs.levels, data.space.dims)
+        self.tokenised = isinstance(model, Tokenised)
         self.stochastic = self.dequantiser is not None or not isinstance(model, ExplicitExact)
-        self.kind = Kind.UPPER_BOUND if self.stochastic else Kind.EXACT
+        self.kind = Kind.UPPER_BOUND if self.stochastic or self.tokenised else Kind.EXACT
 
     def contract(self) -> Flat:
         """What sets these numbers apart from others on the same data."""
@@ -99,6 +109,8 @@ class LogDensity:
     def estimator(self) -> str:
         """The name of the estimator in the contract."""
         match self.model:
+            case Tokenised():
+                return "tokens"
             case ExplicitExact():
                 return "exact"
             case LatentVariable():
@@ -137,6 +149,9 @@ class LogDensity:
         return found
 
     def _check(self) -> None:
+        """Look at the support of the distributions that the model gives, on the first example."""
+        if self.tokenised:
+            return
         x, y = self._examples(0, 1)
         if self.dequantiser is not None:
             x = self.dequantiser(x, self.context.rng("check", device="cpu"), self.dtype or torch.get_default_dtype())
@@ -147,6 +162,8 @@ class LogDensity:
             yield start, stop, answer[None]
 
     def _exact(self, start: int, stop: int) -> Tensor:
+        if isinstance(self.model, Autoregressive) and self.tokenised:
+            return ask_tokens(self.model, self.split.batch(start, stop)[0], self.context.device)
         assert isinstance(self.model, ExplicitExact)
         return ask_log_prob(self.model, *self._examples(start, stop))
 

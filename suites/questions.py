@@ -22,11 +22,13 @@ from torchstone.models.model import (
     LatentVariable,
     Model,
     ModelError,
+    Tokenised,
 )
 from torchstone.models.randomness import draw
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.metrics.bounds import LogMeanExp
+from torchstone.suites.tokens import token_refusal
 
 __all__ = [
     "ask_elbo",
@@ -68,6 +70,8 @@ def model_dtype(model: Model) -> torch.dtype | None:
 def refusal(model: Model, data: Dataset, split: str) -> str | None:
     """Why ``model`` cannot be asked about ``split`` of ``data``, as a sentence; None where it can."""
     space, name = space_of(model), type(model).__name__
+    if isinstance(model, Tokenised):
+        return token_refusal(model, data)
     if space.event_shape != data.space.event_shape:
         return (
             f"{name} is for examples of shape {space.event_shape}, those of {data.name} have {data.space.event_shape}; "

@@ -48,7 +48,7 @@ class RNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         *,
         width: Annotated[int, Ge(1)] = 128,
         depth: Annotated[int, Ge(1)] = 1,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.35,
         batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:

@@ -134,5 +134,5 @@ def test_problems_are_told(store, make):
     assert len(table) == 0
     odd, half, nowhere = table.attrs["problems"]
     assert "half.json is passed over: it is not strict JSON" in half
-    assert "forged.json is passed over: a field is missing or of the wrong type: 'unit'" in odd
+    assert "forged.json is passed over: a field is missing or of the wrong type: 'value'" in odd
     assert nowhere == "nowhere is passed over: there is no such folder"

@@ -86,6 +86,29 @@ def test_text_is_measured_in_bits_per_byte(measure):
     assert score(evaluation, "bits_per_byte").value == pytest.approx(8.0, rel=1e-12)
 
 
+def test_a_model_with_its_own_vocabulary_pays_for_every_token_and_the_end_and_for_no_padding(measure):
+    """The windows aabb, abcd and aaab have 3, 5 and 4 tokens, each worth ln 513."""
+    data = dataset(torch.tensor([list(b"aabb"), list(b"abcd"), list(b"aaab")]), 256, text=True)
+    evaluation = measure(honest.Pairs(data.space), data)
+    assert evaluation.columns["nll"].tolist() == pytest.approx([n * math.log(513) for n in (3, 5, 4)], rel=1e-12)
+    bits = score(evaluation, "bits_per_byte")
+    assert bits.value == pytest.approx(12 * math.log2(513) / 12, rel=1e-12)
+    assert bits.kind is Kind.UPPER_BOUND, "other tokens may spell the same bytes"
+    with pytest.raises(ModelError, match="shorten the windows"):
+        measure(honest.Pairs(data.space, length=3), data)
+    assert "is no text" in Density().skip(honest.Pairs(data.space), counts())
+
+
+def test_tokens_that_lose_bytes_are_refused(measure):
+    class Lossy(honest.Pairs):
+        def detokenise(self, tokens):
+            return super().detokenise(tokens).lower()
+
+    data = dataset(torch.tensor([list(b"aAbB")]), 256, text=True)
+    with pytest.raises(ModelError, match="loses bytes"):
+        measure(Lossy(data.space), data)
+
+
 # Dequantisation: the harness draws the noise and adds the constant of the map
 
 

@@ -14,6 +14,7 @@ from torchstone.models import (
     LatentVariable,
     ModelError,
     Space,
+    Tokenised,
 )
 
 LINE, PLANE, SOLID = (Space((dims,), Continuous(-math.inf, math.inf)) for dims in (1, 2, 3))
@@ -158,3 +159,25 @@ class Labelled(ExplicitExact):
         levels = self.space.support.levels
         hit = x.flatten(1) == y[:, None]
         return torch.log(0.5 / levels + 0.5 * hit.double()).sum(1)
+
+
+class Pairs(Autoregressive, Tokenised):
+    """Text in 512 tokens of equal probability: a byte, or two equal bytes at once; 512 ends the text."""
+
+    def __init__(self, space: Space, *, length: int = 100):
+        self.space = Space((length,), Discrete(513))
+        self.order = torch.arange(length)
+
+    def conditionals(self, x, y=None):
+        return Categorical(logits=torch.zeros(*x.shape, 513, dtype=torch.float64))
+
+    def tokenise(self, data):
+        tokens, at = [], 0
+        while at < len(data):
+            twice = data[at : at + 1] == data[at + 1 : at + 2]
+            tokens.append(data[at] + 256 * twice)
+            at += 1 + twice
+        return torch.tensor([*tokens, 512])
+
+    def detokenise(self, tokens):
+        return b"".join(bytes([t % 256]) * (1 + t // 256) for t in tokens.tolist()[:-1])
