@@ -92,7 +92,7 @@ def minimise(
                 continue
             current = _copy(parameters)
             _assign(parameters, average)
-            score = _mean(model, nats, validation, batch, torch.Generator(device).manual_seed(seed))
+            score = _mean(model, nats, validation, 4 * batch, torch.Generator(device).manual_seed(seed))
             _assign(parameters, current)
             lowest, idle, best = (score, 0, _copy(average)) if score < lowest else (lowest, idle + 1, best)
             if idle >= patience:

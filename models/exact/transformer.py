@@ -60,9 +60,9 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         *,
         width: Annotated[int, Ge(1)] = 64,
         depth: Annotated[int, Ge(1)] = 2,
-        heads: Annotated[int, Ge(1)] = 8,
+        heads: Annotated[int, Ge(1)] = 4,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
-        batch: Annotated[int, Ge(1)] = 16,
+        batch: Annotated[int, Ge(1)] = 12,
         conditional: bool = False,
     ) -> None:
         super().__init__()

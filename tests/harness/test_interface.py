@@ -101,10 +101,9 @@ def test_global_randomness_is_left_as_it_was():
 
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others():
+    few = {"suite.importance_samples": 2, "suite.replicates": 2}
     first, second, third = (
-        run(["flow", "vae"], seed=seed, fresh=True, results=folder, settings={"suite.importance_samples": 2}, **QUIET)[
-            0
-        ]
+        run(["flow", "vae"], seed=seed, results=folder, settings=few, **QUIET).records
         for seed, folder in ((0, "a"), (0, "b"), (1, "c"))
     )
     assert [r.scores for r in first] == [r.scores for r in second]

@@ -100,7 +100,7 @@ def test_validates_without_dropout_and_on_few_examples():
             sizes.append(len(x))
         return model.nats(x, y)
 
-    minimise(model, nats, data(), data(2000), Budget(1), rng=generator(0, "fit"), batch=100)
+    minimise(model, nats, data(), data(2000), Budget(1), rng=generator(0, "fit"), batch=25)
     assert sum(sizes) == 512 and max(sizes) == 100
     assert model.modes == [True] + [False] * 6
 
