@@ -87,6 +87,7 @@ class Process(Executor):
     def __init__(self, progress: Progress) -> None:
         from pebble import ProcessPool
 
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for a busy core make small models crawl
         receiver, sender = multiprocessing.Pipe(duplex=False)
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=[sender])

@@ -15,7 +15,7 @@ from torchstone.results.record import Record
 
 __all__ = ["BUDGETS", "FIELD_GROUPS", "Request", "convert", "parse", "request", "request_of", "steps_of"]
 
-BUDGETS = {"smoke": 20, "quick": 1000, "standard": 10000}
+BUDGETS = {"smoke": 20, "quick": 700, "standard": 7000}
 FIELD_GROUPS = ("suite", "model", "data")
 _LISTS = ("suite", "model", "data", "seed")
 

@@ -59,7 +59,7 @@ class PixelCNN(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         width: Annotated[int, Ge(1)] = 32,
         depth: Annotated[int, Ge(1)] = 4,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.25,
-        batch: Annotated[int, Ge(1)] = 12,
+        batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ class Transformer(nn.Module, Autoregressive, Sampler, Trainable, Enumerable):
         depth: Annotated[int, Ge(1)] = 2,
         heads: Annotated[int, Ge(1)] = 4,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2,
-        batch: Annotated[int, Ge(1)] = 12,
+        batch: Annotated[int, Ge(1)] = 16,
         conditional: bool = False,
     ) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ from torchstone.suites.data.embedded import digits
 
 pytestmark = pytest.mark.slow
 
-QUICK = 1000
+QUICK = 700
 DRAWS = 500  # importance samples of the bound of the autoencoder
 
 
