@@ -16,6 +16,7 @@ from torchstone.models.model import (
     Discrete,
     ExplicitApproximate,
     ExplicitExact,
+    LatentVariable,
     Model,
     family,
 )
@@ -48,6 +49,7 @@ class Density(Suite):
         importance_samples: draws K of the importance-weighted bound of latent-variable models.
         replicates: how often an example is asked where the estimate is stochastic.
         replicated_examples: how many of the examples are asked that often; the others are asked once.
+        replicated_bounds: the same for importance-weighted bounds, which take K times as long.
         block: examples per stochastic question; part of what defines the random numbers.
     """
 
@@ -69,6 +71,7 @@ class Density(Suite):
     importance_samples: Annotated[int, Ge(1)] = 1000
     replicates: Annotated[int, Ge(1)] = 10
     replicated_examples: Annotated[int, Ge(0)] = 500
+    replicated_bounds: Annotated[int, Ge(0)] = 50
     block: Annotated[int, Ge(1)] = 50
 
     def skip(self, model: Model, data: Dataset) -> str | None:
@@ -83,7 +86,8 @@ class Density(Suite):
     def evaluate(self, model: Model, data: Dataset, context: Context) -> Evaluation:
         """Scores ``nll``, and what else the data allow; per-example columns ``nll`` and ``nll_stderr``."""
         assert isinstance(model, ExplicitExact | ExplicitApproximate)
-        sampling = Sampling(self.importance_samples, self.replicates, self.replicated_examples, self.block)
+        replicated = self.replicated_bounds if isinstance(model, LatentVariable) else self.replicated_examples
+        sampling = Sampling(self.importance_samples, self.replicates, replicated, self.block)
         question = LogDensity(model, data, self.split, sampling, context)
         answers = question.answers()
         nll = mean(answers.costs)

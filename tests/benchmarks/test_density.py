@@ -43,7 +43,7 @@ def seconds(work):
 
 
 def test_the_suite_takes_little_more_than_a_bare_loop_over_the_same_batches(benchmark):
-    """Interleaved rounds on as many examples as keep the bare loop busy for five seconds; the median of their ratios."""
+    """Interleaved rounds on as many examples as keep the bare loop busy for five seconds; the median ratio."""
     torch.manual_seed(0)
     model = Transformer(SPACE).eval()
     few = images(2 * BATCH)
