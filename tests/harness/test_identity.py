@@ -52,9 +52,7 @@ def test_what_differs_has_another_digest(one, other):
     assert None not in digests and digests[0] != digests[1]
 
 
-@pytest.mark.parametrize(
-    "part", [1.5, "text", torch.ones(3), {"b": 1, "a": {2}}, outer(3), Discrete(4), np.ones(2)]
-)
+@pytest.mark.parametrize("part", [1.5, "text", torch.ones(3), {"b": 1, "a": {2}}, outer(3), Discrete(4), np.ones(2)])
 def test_equal_content_has_equal_digests(part):
     assert state_digest(Holder(part=part)) == state_digest(Holder(part=part))
 

@@ -9,9 +9,10 @@ from scipy import stats
 from torchstone_extension import honest, mutants
 from torchstone_extension.data import counts, dataset
 
-from torchstone.models import Continuous, Discrete, ModelError, Space
+from torchstone.models import Continuous, Discrete, ModelError, Space, Split
 from torchstone.results import Kind
 from torchstone.suites.context import Context
+from torchstone.suites.data import Dataset
 from torchstone.suites.data.embedded import digits, patches
 from torchstone.suites.data.synthetic import bernoulli, ising, linear_gaussian, markov, mixture, truth
 from torchstone.suites.density import Density
@@ -224,6 +225,23 @@ def test_a_mean_of_elbos_is_no_tighter_than_one(measure):
     assert evaluation.contract["estimator"] == "elbo" and evaluation.contract["importance_samples"] is None
 
 
+def test_every_example_is_bounded_with_its_own_latents(measure):
+    """With the exact posterior the bound is the density itself, example by example; blocks and pieces are uneven."""
+    data = linear_gaussian()
+    evaluation = measure(honest.LinearGaussianVAE(), data, importance_samples=60, batch_size=999, replicated_bounds=70)
+    x, _ = data.split("test").batch(0, len(data.split("test")))
+    assert torch.allclose(-evaluation.columns["nll"], data.source.log_prob(x), rtol=1e-9)
+
+
+def test_the_error_of_an_example_is_that_of_its_mean(measure):
+    """Four times the replicates halve it: on 60 examples the ratio is within a tenth of two."""
+    data = counts()
+    few, many = (
+        measure(honest.Normal1D(Space((2,), Discrete(5))), data, replicates=r).columns["nll_stderr"] for r in (200, 800)
+    )
+    assert float(few.mean() / many.mean()) == pytest.approx(2.0, abs=0.2)
+
+
 @pytest.mark.slow
 def test_the_reported_standard_error_is_right(measure):
     """Over 200 seeds, z-scores of the bound against its expectation have a standard deviation in [0.85, 1.15]."""
@@ -246,7 +264,11 @@ def test_the_error_over_examples_and_that_of_the_estimator_are_kept_apart(measur
     once = measure(honest.Normal1D(Space((2,), Discrete(5))), counts(), replicates=1)
     assert score(once, "nll").parameters["estimator_stderr"] is None
     twice = measure(honest.Normal1D(Space((2,), Discrete(5))), counts(), replicates=5, replicated_examples=10, block=10)
-    assert 0 < score(twice, "nll").parameters["estimator_stderr"] < score(twice, "nll").stderr
+    nats, bits = (score(twice, metric).parameters["estimator_stderr"] for metric in ("nll", "bits_per_dim"))
+    assert 0 < nats < score(twice, "nll").stderr
+    assert bits == pytest.approx(nats / (2 * math.log(2)))
+    assert score(twice, "nll").parameters["replicated_examples"] == 10
+    assert twice.columns["nll_stderr"].isnan().tolist() == [False] * 10 + [True] * 50
 
 
 # Every example once, whatever the batches
@@ -308,6 +330,31 @@ def test_dequantisation_noise_is_the_same_for_every_model(measure):
     assert torch.equal(first, second)
 
 
+def test_every_block_has_noise_of_its_own(measure):
+    data = dataset(torch.full((100, 1), 2), 5)
+    nll = measure(honest.Normal1D(data.space), data, replicates=1, block=50).columns["nll"]
+    assert not torch.allclose(nll[:50], nll[50:])
+
+
+def test_the_split_that_is_asked_for_is_the_one_that_is_measured(measure):
+    """A value that the support cannot hold is looked for in that split, and only there."""
+    splits = {
+        name: Split(torch.full((n, 1), value), None, torch.arange(n))
+        for name, n, value in (("train", 3, 7), ("validation", 4, 1), ("test", 5, 2))
+    }
+    data = Dataset("three", Space((1,), Discrete(5)), splits, licence="CC0-1.0")
+
+    class Cost(honest.Uniform):
+        def log_prob(self, x, y=None):
+            return -x[:, 0].double()
+
+    model = Cost(data.space, discrete=True)
+    for split, n, value in (("validation", 4, 1.0), ("test", 5, 2.0)):
+        evaluation = measure(model, data, split=split)
+        assert (score(evaluation, "nll").value, evaluation.contract["split"], len(evaluation.ids)) == (value, split, n)
+    assert "(train) has a value outside" in Density(split="train").skip(model, data)
+
+
 def test_memory_that_runs_out_halves_the_batch_and_nothing_is_lost():
     data = counts()
     context = Context(batch_size=64)
@@ -342,6 +389,17 @@ def test_a_log_density_that_is_not_finite_is_counted_and_worth_infinity(measure,
         assert found.parameters["nonfinite"] == lost > 0
     assert int(evaluation.columns["nll"].isinf().sum()) == lost
     assert "not finite" in evaluation.warnings[0]
+
+
+def test_one_replicate_that_is_not_finite_costs_its_example(measure):
+    class Sometimes(honest.Uniform):
+        def log_prob(self, x, y=None):
+            return torch.where(x[:, 0] < 0.02, torch.nan, super().log_prob(x))
+
+    data = counts()
+    evaluation = measure(Sometimes(data.space), data, replicates=5)
+    lost = score(evaluation, "nll").parameters["nonfinite"]
+    assert 0 < lost < 12 and score(evaluation, "nll").value == math.inf  # only the twelve zeros come so low
 
 
 def test_a_mean_over_dimensions_beats_the_truth_and_is_warned_of(measure):
@@ -413,3 +471,46 @@ def test_a_conditional_model_gets_the_true_labels_and_says_so(measure):
     assert evaluation.columns["nll"].tolist() == pytest.approx([hit, hit, hit, miss, miss, miss])
     assert evaluation.contract["conditional"] is True
     assert measure(honest.Uniform(data.space, discrete=True), data).contract["conditional"] is False
+
+
+def test_labels_go_with_their_examples_through_replicates_and_samples(measure):
+    y = torch.arange(120) % 3
+    x = torch.linspace(-2, 2, 120, dtype=torch.float64)[:, None]
+    bound = measure(
+        honest.LabelledNormal(Space((1,), REALS, 3)),
+        dataset(x, 0, support=REALS, y=y, classes=3),
+        importance_samples=60,
+        replicates=2,
+    )
+    known = 0.5 * math.log(4 * math.pi) + (x[:, 0] - y) ** 2 / 4
+    assert torch.allclose(bound.columns["nll"], known, rtol=1e-9)
+    discrete = dataset(torch.zeros(120, 2, dtype=torch.long), 4, y=y, classes=3)
+    dequantised = measure(honest.LabelledUniform(discrete.space), discrete, replicates=3)
+    assert torch.allclose(dequantised.columns["nll"], y.double() + 2 * math.log(4), rtol=1e-9)
+
+
+def test_an_unconditional_model_never_sees_a_label(measure):
+    class Spy(honest.Uniform):
+        def log_prob(self, x, y=None):
+            assert y is None
+            return super().log_prob(x)
+
+    data = dataset(torch.zeros(9, 2, dtype=torch.long), 4, y=torch.zeros(9, dtype=torch.long), classes=3)
+    for discrete in (True, False):
+        assert measure(Spy(data.space, discrete=discrete), data).contract["conditional"] is False
+
+
+def test_a_conditional_number_has_no_excess_and_may_beat_the_entropy_unwarned(measure):
+    """Labels carry information: below the entropy of x alone is where a conditional density belongs."""
+    source = bernoulli()
+    x, _ = source.split("test").batch(0, 200)
+    y = x[:, 0]
+    data = dataset(x, 2, y=y, classes=2, source=source.source)
+
+    class Better(honest.Labelled):
+        def log_prob(self, x, y=None):
+            assert y is not None
+            return torch.full((len(x),), -0.1)
+
+    evaluation = measure(Better(data.space), data)
+    assert [s.metric for s in evaluation.scores] == ["nll", "bits_per_dim"] and evaluation.warnings == ()
