@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from torchstone.harness.errors import InputError
@@ -14,7 +14,7 @@ from torchstone.models.model import Model
 from torchstone.results.files import make_folder, write_whole
 from torchstone.results.record import RecordError
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["checkpoint_facts", "load_checkpoint", "save_checkpoint"]
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
 
@@ -66,6 +66,15 @@ def load_checkpoint(model: Model, path: Path) -> None:
             "give the settings (model.…) and the dataset that it was trained with."
         )
     module.load_state_dict(state)
+
+
+def checkpoint_facts(path: Path) -> dict[str, str]:
+    """The facts in the header of ``path``; none where it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _module(model: Model) -> torch.nn.Module:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import ast
 import functools
 import hashlib
+import importlib.util
 import sys
 import sysconfig
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions, version
 from pathlib import Path, PurePath
 from typing import Any
@@ -27,10 +30,12 @@ def code_digest(factory: Callable[..., Any], model: object) -> str | None:
     and of every module these use in turn; for installed libraries their version stands for their source.
     """
     names = {factory.__module__} | {cls.__module__ for part in _parts(model) for cls in type(part).__mro__}
+    if "__main__" in names:
+        return None
     parts = []
     for name in sorted(_used(names)):
         fact = _code_of(name)
-        if fact is None:
+        if fact is None or (fact == ABSENT and name in names):
             return None
         parts.append(f"{name} {fact}")
     return _sha("\n".join(parts))
@@ -67,42 +72,92 @@ def _parts(model: object) -> Iterable[object]:
 
 
 def _used(names: Iterable[str]) -> set[str]:
-    """The modules called ``names`` and those that their globals come from, up to installed libraries."""
+    """The modules called ``names`` and all that they import, in functions too, as far as they are not installed."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in found or name in sys.stdlib_module_names or name.partition(".")[0] in sys.stdlib_module_names:
+        if name in found or name in _RUNTIME:
+            continue
+        source = _own_source(name)
+        if source is None and _is_standard(name):
             continue
         found.add(name)
-        module = sys.modules.get(name)
-        if module is not None and _is_own(module):
-            for value in vars(module).values():
-                used = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-                if isinstance(used, str) and used in sys.modules:
-                    waiting.append(used)
+        if source is not None:
+            waiting.extend(_imports(source, name))
     return found
 
 
-def _is_own(module: types.ModuleType) -> bool:
-    """Whether the module is a user's or Torchstone's, and is thus told apart by its source."""
-    file = getattr(module, "__file__", None)
+def _imports(source: Path, name: str) -> Iterator[str]:
+    """What a module imports, anywhere in it; of ``from a import b`` both a and, where it is a module, a.b."""
+    package = name if source.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(base, package) if node.level else base
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if _spec(f"{base}.{alias.name}") is not None)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    module = sys.modules.get(name)
+    if module is not None:
+        return module.__spec__
+    parent = name.rpartition(".")[0]
+    if parent and parent in sys.modules and "__path__" not in vars(sys.modules[parent]):
+        return None
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _origin(name: str) -> Path | None:
+    module = sys.modules.get(name)
+    file = None if module is None else vars(module).get("__file__")
     if file is None:
-        return False
-    installed = Path(file).is_relative_to(sysconfig.get_path("purelib")) or Path(file).is_relative_to(
-        sysconfig.get_path("stdlib")
-    )
-    return not installed or module.__name__.startswith("torchstone.")
+        spec = _spec(name)
+        file = None if spec is None else spec.origin
+    return Path(file) if file not in (None, "built-in", "frozen", "namespace") else None
+
+
+def _own_source(name: str) -> Path | None:
+    """The file of a user's module or of Torchstone's, which its source tells apart; None for others."""
+    origin = _origin(name)
+    if origin is None or not origin.is_file():
+        return None
+    installed = any(origin.is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib"))
+    return origin if not installed or name.startswith("torchstone.") else None
+
+
+def _is_standard(name: str) -> bool:
+    origin, top = _origin(name), name.partition(".")[0]
+    return top in sys.stdlib_module_names and (origin is None or origin.is_relative_to(sysconfig.get_path("stdlib")))
 
 
 def _code_of(name: str) -> str | None:
-    module = sys.modules.get(name)
-    if module is not None and _is_own(module):
-        source = Path(str(module.__file__))
-        return _sha(source.read_bytes()) if source.suffix == ".py" and source.is_file() else None
+    """A digest of the source of an own module, the version of an installed one; None where there is neither.
+
+    A module whose file has changed since it was first looked at runs code that is no longer there: None too.
+    """
+    source = _own_source(name)
+    if source is not None:
+        if source.suffix != ".py":
+            return None
+        now, module = _sha(source.read_bytes()), sys.modules.get(name)
+        return now if module is None or _FIRST_SEEN.setdefault(module, now) == now else None
     top = name.partition(".")[0]
     distributions = _distributions().get(top)
-    return f"{top}=={version(distributions[0])}" if distributions else None
+    if distributions:
+        return f"{top}=={version(distributions[0])}"
+    return ABSENT if _spec(top) is None and top not in sys.modules else None
+
+
+ABSENT = "absent"  # an optional library that is not there
+_RUNTIME = {"__main__", "builtins", "__future__"}
+_FIRST_SEEN: weakref.WeakKeyDictionary[types.ModuleType, str] = weakref.WeakKeyDictionary()
 
 
 @functools.cache
@@ -131,30 +186,52 @@ def _walk(value: Any, above: set[int]) -> Iterator[bytes]:
         case _ if id(value) in above:
             yield b"cycle"
         case _:
-            yield type(value).__qualname__.encode()
-            for part in _contents(value):
+            parts = list(_contents(value))
+            yield f"{type(value).__module__}.{type(value).__qualname__} {len(parts)}".encode()
+            for part in parts:
                 yield from _walk(part, above | {id(value)})
 
 
 def _contents(value: Any) -> Iterable[Any]:
     match value:
         case Mapping():
-            return [part for item in value.items() for part in item]
+            return [*(part for item in value.items() for part in item), *_attributes(value)]
         case set() | frozenset():
-            return sorted(value, key=repr)
+            return [*sorted(value, key=repr), *_attributes(value)]
         case list() | tuple():
-            return value
+            return [*value, *_attributes(value)]
         case types.FunctionType():
-            return [value.__module__, value.__qualname__, value.__defaults__, *_cells(value)]
+            return [value.__module__, value.__qualname__, value.__defaults__, value.__kwdefaults__, *_cells(value)]
         case types.MethodType():
             return [value.__func__, value.__self__]
         case functools.partial():
             return [value.func, value.args, value.keywords]
-        case _ if dataclasses.is_dataclass(value):
-            return [getattr(value, f.name) for f in dataclasses.fields(value)]
-    if type(value).__flags__ & (1 << 9) and "__dict__" in dir(value):  # a class written in Python
-        return [part for item in sorted(vars(value).items()) for part in item]
-    raise _UnreadableError
+    if not type(value).__flags__ & (1 << 9):  # not a class written in Python: its content cannot be told
+        raise _UnreadableError
+    return _attributes(value)
+
+
+def _attributes(value: Any) -> list[Any]:
+    """Names and values of all instance attributes, those in slots included."""
+    slots = [name for cls in type(value).__mro__ for name in _slots(cls)]
+    held = {name: getattr(value, name) for name in slots if name in dir(value) and _is_set(value, name)}
+    if "__dict__" in dir(value):
+        held |= vars(value)
+    return [part for item in sorted(held.items()) for part in item]
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = vars(cls).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
+def _is_set(value: Any, name: str) -> bool:
+    try:
+        getattr(value, name)
+    except AttributeError:
+        return False
+    return True
 
 
 def _cells(function: types.FunctionType) -> list[Any]:

@@ -31,6 +31,7 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
     Raises:
         InputError: for anything that cannot be done as typed.
     """
+    load_data.cache_clear()  # files may have changed since they were last read in this process
     suites = [component("suites", name) for name in request.suite]
     data = [component("data", name) for name in request.data]
     models = [component("models", name) for name in _model_names(request, suites, live)]

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -133,8 +134,10 @@ def _import_file(path: str, group: Group, spec: str) -> ModuleType:
     location = importlib.util.spec_from_file_location(file.stem, file.resolve())
     assert location is not None and location.loader is not None
     module = importlib.util.module_from_spec(location)
+    _forget_neighbours(file.resolve().parent)
     sys.modules[file.stem] = module
-    sys.path.insert(0, str(file.resolve().parent))
+    folder = str(file.resolve().parent)
+    sys.path[:] = [folder, *(place for place in sys.path if place != folder)]  # also for what it imports later
     try:
         location.loader.exec_module(module)
     except BaseException as error:
@@ -142,9 +145,23 @@ def _import_file(path: str, group: Group, spec: str) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise InputError(f"{_SINGULAR[group]}={spec}: {path} cannot be imported: {_cause(error)}.") from error
-    finally:
-        sys.path.pop(0)
     return module
+
+
+def _forget_neighbours(folder: Path) -> None:
+    """Let the files beside a model be imported anew: as they are now, and not those of the same names elsewhere."""
+    for neighbour in folder.glob("*.py"):
+        known = sys.modules.get(neighbour.stem)
+        origin = None if known is None else vars(known).get("__file__")
+        if origin is not None and not any(
+            Path(origin).is_relative_to(sysconfig.get_path(p)) for p in ("purelib", "stdlib")
+        ):
+            del sys.modules[neighbour.stem]
+    importlib.invalidate_caches()
+
+
+def _is_installed(file: Path) -> bool:
+    return any(file.is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "stdlib"))
 
 
 def _import_module(name: str, group: Group, spec: str) -> ModuleType:

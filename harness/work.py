@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ class _Run:
         self.fingerprints: dict[str, str] = {}
         self.names = {"model": display_name(cell.model), "dataset": display_name(cell.data), "family": "unknown"}
         self.identity: str | None = None
+        self.state: str | None = None
         self.key: str | None = None
 
     def prepare(self) -> str | None:
@@ -120,9 +121,7 @@ class _Run:
         self.names["dataset"] = self.data.name
         self.suite = load_suite(cell.suite, cell.suite_settings)
         try:
-            self.model = cell.live or build_model(
-                component("models", cell.model), cell.model_settings, self.data, cell.seed
-            )
+            self.model = self._build() if cell.live is None else cell.live
         except ModelError as error:
             self._identify_refused()
             return str(error)
@@ -134,15 +133,17 @@ class _Run:
         self._identify()
         return self.suite.skip(self.model, self.data)
 
+    def _build(self) -> Model:
+        cell = self.cell
+        return build_model(component("models", cell.model), cell.model_settings, self.data, cell.seed)
+
     def fit(self) -> bool:
         """Fit the model where it is to be fitted, or load it; whether it had been fitted before."""
         model, cell = self.model, self.cell
         if not isinstance(model, Trainable) or cell.checkpoint is not None or cell.live is not None:
             return False
-        steps = steps_of(cell.budget)
-        return fitted(
-            model, self.key, cell.results / "fits", lambda: fit(model, self.data, steps, cell.seed, self.progress)
-        )
+        refit = partial(fit, model, self.data, steps_of(cell.budget), cell.seed, self.progress)
+        return fitted(model, self.key, cell.results / "fits", refit, self._build)
 
     def evaluate(self) -> Evaluation:
         """Fit the model, and ask the suite."""
@@ -154,14 +155,22 @@ class _Run:
     def _identify(self) -> None:
         """Find the identity by content: None, and nothing reused, for live objects and for what has no digest."""
         cell, factory = self.cell, type(self.model) if self.cell.live else component("models", self.cell.model).factory
-        code, state = code_digest(factory, self.model), state_digest(self.model)
+        code = code_digest(factory, self.model)
+        state = self.state = state_digest(self.model)
         if code is not None:
             self.fingerprints["code"] = code
         if cell.live is not None or code is None or state is None:
             return
         content = state
         if isinstance(self.model, Trainable) and cell.checkpoint is None:
-            content = self.key = fit_key(state, code, self.data, steps_of(cell.budget), cell.seed, self.device)
+            content = self.key = fit_key(
+                [state, plain(cell.model_settings)],
+                code,
+                self._data_facts(),
+                steps_of(cell.budget),
+                cell.seed,
+                self.device,
+            )
         self.identity = self._identity_of(content, code)
 
     def _identify_refused(self) -> None:
@@ -172,6 +181,11 @@ class _Run:
         if code is not None:
             self.identity = self._identity_of([found.name, plain(self.cell.model_settings)], code)
 
+    def _data_facts(self) -> list[Any]:
+        """All of the data that a number depends on: every byte, and what the bytes are said to be."""
+        data = self.data
+        return [data.fingerprint, repr(data.space), data.text, dict(data.variant), data.source and data.source.entropy]
+
     def _identity_of(self, model: str | list[Any], code: str) -> str:
         cell = self.cell
         return digest(
@@ -179,8 +193,8 @@ class _Run:
                 "suite": cell.suite,
                 "version": self.suite.version,
                 "settings": plain(cell.suite_settings),
-                "data": self.data.fingerprint,
-                "model": model,
+                "data": self._data_facts(),
+                "model": [model, plain(cell.model_settings)],
                 "code": code,
                 "seed": cell.seed,
             }
@@ -191,9 +205,13 @@ class _Run:
         base = _blank(
             self.cell, started, seconds, environment(self.device, self.context.batch_size, self.context.halvings)
         )
+        settings = dict(base.settings)
+        if self.cell.live is not None or self.cell.checkpoint is not None:
+            settings["state"] = (self.state or base.identity)[:12]  # two of one class are two models
         return replace(
             base,
             identity=self.identity or base.identity,
+            settings=settings,
             model=self.names["model"],
             dataset=self.names["dataset"],
             family=self.names["family"],

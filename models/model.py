@@ -124,8 +124,8 @@ class Split:
         return self.x.shape[0]
 
     def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
-        """Examples ``start`` to ``stop`` in the order of the split, integers as int64."""
-        return _widen(self.x[start:stop]), None if self.y is None else self.y[start:stop]
+        """A copy of examples ``start`` to ``stop`` in the order of the split, integers as int64."""
+        return _widen(self.x[start:stop].clone()), None if self.y is None else self.y[start:stop].clone()
 
     def minibatch(self, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """``size`` examples drawn with replacement by ``rng``, binarised afresh where there are intensities."""

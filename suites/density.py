@@ -23,6 +23,7 @@ from torchstone.models.model import (
 from torchstone.results.record import Flat, Kind, Score
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset, Source
+from torchstone.suites.data.distinct import first_of_each
 from torchstone.suites.log_density import LogDensity, Sampling
 from torchstone.suites.metrics.uncertainty import Mean, mean
 from torchstone.suites.metrics.units import bits_per_dim
@@ -32,6 +33,7 @@ from torchstone.suites.suite import Evaluation, Suite
 __all__ = ["Density"]
 
 FALSE_ALARMS = 1e-3
+ROUNDING = 1e-4  # of a sum of probabilities that were computed in float32
 
 
 @final
@@ -95,11 +97,27 @@ class Density(Suite):
         scores = _scores(nll, data, question.kind, question.parameters(nll, answers), bool(contract["conditional"]))
         columns = {"nll": answers.costs}
         warnings = _warnings(nll)
+        if isinstance(data.space.support, Discrete) and not contract["conditional"]:
+            warnings += self._too_much(answers.costs, data, exact=question.kind is Kind.EXACT)
         if data.source is not None and not contract["conditional"]:
             warnings += self._impossible(answers.costs, data, data.source)
         if question.stochastic:
             columns["nll_stderr"] = (answers.variances / answers.asked).sqrt()
         return Evaluation(scores, contract, data.split(self.split).ids, columns, warnings)
+
+    def _too_much(self, costs: Tensor, data: Dataset, *, exact: bool) -> tuple[str, ...]:
+        """A warning where the probabilities of the distinct examples add to more than one.
+
+        Exact ones prove that the model is not normalised. Of bounds that are right in the mean only, an honest sum
+        exceeds ``1 / FALSE_ALARMS`` with a probability of at most ``FALSE_ALARMS``, by Markov's inequality.
+        """
+        total = float((-costs[first_of_each(data.split(self.split))]).logsumexp(0))
+        if not total > (ROUNDING if exact else -math.log(FALSE_ALARMS)):
+            return ()
+        return (
+            f"The probabilities of the distinct examples add to e^{total:.3g}, and those of all that are possible to "
+            "one at most: this is no probability of discrete data.",
+        )
 
     def _impossible(self, costs: Tensor, data: Dataset, source: Source) -> tuple[str, ...]:
         """A warning where the model beats the truth by more than any normalised density can.

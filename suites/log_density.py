@@ -37,6 +37,8 @@ from torchstone.suites.tokens import ask_tokens
 
 __all__ = ["Answers", "LogDensity", "Sampling"]
 
+WEIGHTED = "importance-weighted"
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class LogDensity:
 
     def contract(self) -> Flat:
         """What sets these numbers apart from others on the same data."""
-        samples = self.sampling.importance_samples if isinstance(self.model, LatentVariable) else None
+        samples = self.sampling.importance_samples if self.estimator == WEIGHTED else None
         return {
             "kind": self.kind.value,
             "dequantisation": "none" if self.dequantiser is None else "uniform",
@@ -114,7 +116,7 @@ class LogDensity:
             case ExplicitExact():
                 return "exact"
             case LatentVariable():
-                return "importance-weighted"
+                return WEIGHTED
             case _:
                 return "elbo"
 
@@ -126,7 +128,7 @@ class LogDensity:
             found["replicated_examples"] = int((answers.asked > 1).sum())
             share = replicate_stderr(answers.variances, answers.asked)
             found["estimator_stderr"] = None if nll.nonfinite else share
-        if isinstance(self.model, LatentVariable):
+        if self.estimator == WEIGHTED:
             found["importance_samples"] = self.sampling.importance_samples
         return found
 
@@ -163,7 +165,7 @@ class LogDensity:
 
     def _exact(self, start: int, stop: int) -> Tensor:
         if isinstance(self.model, Autoregressive) and self.tokenised:
-            return ask_tokens(self.model, self.split.batch(start, stop)[0], self.context.device)
+            return ask_tokens(self.model, *self._examples(start, stop))
         assert isinstance(self.model, ExplicitExact)
         return ask_log_prob(self.model, *self._examples(start, stop))
 

@@ -67,9 +67,16 @@ def model_dtype(model: Model) -> torch.dtype | None:
     return None
 
 
+def _half_precision(model: Model) -> torch.dtype | None:
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    return next((p.dtype for p in parameters if p.is_floating_point() and p.dtype.itemsize < 4), None)
+
+
 def refusal(model: Model, data: Dataset, split: str) -> str | None:
     """Why ``model`` cannot be asked about ``split`` of ``data``, as a sentence; None where it can."""
     space, name = space_of(model), type(model).__name__
+    if half := _half_precision(model):
+        return f"{name} has parameters of {half}, in which a density has two or three digits; measure model.float()."
     if isinstance(model, Tokenised):
         return token_refusal(model, data)
     if space.event_shape != data.space.event_shape:
@@ -216,7 +223,7 @@ def _weights(model: Model, method: str, distribution: Distribution, z: Tensor, s
             f"{tuple(z.shape)}, where {shape} is due: wrap it in torch.distributions.Independent so that it "
             "covers the whole latent."
         )
-    return answer.double().cpu()
+    return answer.detach().double().cpu()
 
 
 def _per_example(model: Model, method: str, answer: object, n: int) -> Tensor:
@@ -234,4 +241,4 @@ def _per_example(model: Model, method: str, answer: object, n: int) -> Tensor:
         )
     if not answer.is_floating_point():
         raise ModelError(f"{name} returned {answer.dtype}; return log-densities in nats as floating-point numbers.")
-    return answer.double().cpu()
+    return answer.detach().double().cpu()

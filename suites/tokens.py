@@ -25,7 +25,7 @@ def token_refusal(model: Model, data: Dataset) -> str | None:
     return None
 
 
-def ask_tokens(model: Autoregressive, windows: Tensor, device: torch.device) -> Tensor:
+def ask_tokens(model: Autoregressive, windows: Tensor, y: Tensor | None) -> Tensor:
     """``log p`` of windows of bytes, ``(N, length)``, as their tokens: ``(N,)`` nats in float64, on the CPU.
 
     Sequences are padded on the right and the padding is not counted; the last token, which ends the sequence, is. Other
@@ -46,7 +46,8 @@ def ask_tokens(model: Autoregressive, windows: Tensor, device: torch.device) -> 
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     counted = torch.arange(longest) < lengths[:, None]
     with torch.no_grad():
-        terms = model.conditionals(tokens.to(device)).log_prob(tokens.to(device))
+        given = tokens.to(windows.device)
+        terms = model.conditionals(given, y).log_prob(given)
     if terms.shape != tokens.shape:
         raise ModelError(
             f"{name}.conditionals gives log-probabilities of shape {tuple(terms.shape)} for tokens of shape "

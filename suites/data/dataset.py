@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from torchstone.models.model import ExplicitExact, Sampler, Space, Split
+from torchstone.models.model import Discrete, ExplicitExact, Sampler, Space, Split
 
 __all__ = ["DataError", "Dataset", "Source"]
 
@@ -51,6 +51,13 @@ class Dataset:
     text: bool = False
     source: Source | None = None
 
+    def __post_init__(self) -> None:
+        """Hold every split to what the dataset declares. Values are looked at when they are used."""
+        for name, split in self.splits.items():
+            problem = _problem(split, self.space)
+            if problem:
+                raise DataError(f"{self.name} ({name}): {problem}")
+
     def split(self, name: str) -> Split:
         """The split called ``name``: train, validation or test."""
         try:
@@ -69,6 +76,28 @@ class Dataset:
                     sha.update(f"{name}/{part}/{tuple(tensor.shape)}/{tensor.dtype}/".encode())
                     sha.update(_bytes(tensor))
         return sha.hexdigest()
+
+
+def _problem(split: Split, space: Space) -> str | None:
+    """In what a split is not what ``space`` declares, as a sentence; None where it is."""
+    n = len(split)
+    if n == 0:
+        return "there are no examples; give it some, or choose other splits."
+    if tuple(split.x.shape[1:]) != space.event_shape:
+        return f"examples have shape {tuple(split.x.shape[1:])} and {space.event_shape} is declared."
+    if split.x.is_floating_point() == isinstance(space.support, Discrete):
+        return f"examples are {split.x.dtype} and {space.support} is declared; discrete data are integers, others not."
+    if split.ids.shape != (n,) or len(set(split.ids.tolist())) != n:
+        return "ids must name every example, and each another one."
+    if (split.y is None) != (space.classes is None):
+        return f"classes={space.classes} is declared and there are {'no ' if split.y is None else ''}labels."
+    if split.y is not None and space.classes is not None and not _are_labels(split.y, n, space.classes):
+        return f"labels must be int64 from 0 to {space.classes - 1}, one for each example."
+    return None
+
+
+def _are_labels(y: Tensor, n: int, classes: int) -> bool:
+    return y.shape == (n,) and y.dtype == torch.int64 and 0 <= int(y.min()) and int(y.max()) < classes
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -345,7 +345,7 @@ def _dataset(name: str, source: _Drawn, variant: dict[str, int | float]) -> Data
     stored = x if x.is_floating_point() else x.to(torch.uint8)
     splits, start = {}, 0
     for split, size in _SIZES.items():
-        splits[split] = Split(stored[start : start + size], None, torch.arange(start, start + size))
+        splits[split] = Split(stored[start : start + size].clone(), None, torch.arange(start, start + size))
         start += size
     return Dataset(name, source.space, splits, licence="CC0-1.0", variant=variant, source=source)
 

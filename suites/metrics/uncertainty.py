@@ -63,8 +63,9 @@ def mean(costs: Tensor) -> Mean:
 def paired_difference(a: Tensor, b: Tensor) -> Mean:
     """The mean of ``a - b`` over the same examples, with the standard error of the differences.
 
-    Pairing matters: examples are easy or hard for every model, and what they share cancels. Where both costs of an
-    example are the same infinity they count as equal.
+    Pairing matters: examples are easy or hard for every model, and what they share cancels. A cost that is not finite
+    is worth infinity: two of them count as equal, ``a`` alone makes the mean infinite, ``b`` alone minus infinite, and
+    both kinds together undefined (NaN).
 
     Raises:
         ValueError: where shapes differ, or there are no examples.
@@ -74,7 +75,10 @@ def paired_difference(a: Tensor, b: Tensor) -> Mean:
         raise ValueError(
             f"a and b must be costs of the same examples, got shapes {tuple(a.shape)} and {tuple(b.shape)}."
         )
-    return mean(torch.where(a == b, torch.zeros((), dtype=torch.float64), a.double() - b.double()))
+    worth_a, worth_b = (torch.where(cost.isfinite(), cost.double(), math.inf) for cost in (a, b))
+    difference = torch.where(worth_a == worth_b, 0.0, worth_a - worth_b)
+    nonfinite = int((~difference.isfinite()).sum())
+    return Mean(float(difference.mean()), None, a.numel(), nonfinite) if nonfinite else mean(difference)
 
 
 def replicate_stderr(variances: Tensor, replicates: Tensor) -> float | None:

@@ -336,6 +336,52 @@ def test_every_block_has_noise_of_its_own(measure):
     assert not torch.allclose(nll[:50], nll[50:])
 
 
+@pytest.mark.parametrize("mutant", [5.0, 0.1, -0.5])
+def test_probabilities_of_distinct_examples_that_add_to_more_than_one_are_warned_of(measure, mutant):
+    """Without knowing the truth; copies of an example count once, so that a point mass is honest."""
+
+    class Constant(honest.Uniform):
+        def log_prob(self, x, y=None):
+            return torch.full((len(x),), mutant)
+
+    data = counts()
+    warnings = measure(Constant(data.space, discrete=True), data).warnings
+    assert len(warnings) == 1 and "no probability of discrete data" in warnings[0]
+    single = dataset(torch.zeros(50, 2, dtype=torch.long), 5)
+    assert bool(measure(Constant(single.space, discrete=True), single).warnings) == (mutant > 0)
+    assert measure(honest.Uniform(data.space, discrete=True), data).warnings == ()
+
+
+def test_a_mean_over_dimensions_is_warned_of_where_the_truth_is_not_known(measure):
+    class PerDim(honest.Uniform):
+        def log_prob(self, x, y=None):
+            return super().log_prob(x) / x[0].numel()
+
+    data = digits()
+    assert "no probability" in measure(PerDim(data.space, discrete=True), data, batch_size=300).warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_densities_in_half_precision_are_refused(dtype):
+    """The noise of dequantisation would be rounded away, and probabilities would not add to one."""
+    from torchstone.models.exact.independent import Independent
+
+    data = counts()
+    assert "measure model.float()" in Density().skip(Independent(data.space).to(dtype), data)
+
+
+def test_a_model_that_works_in_place_harms_nobody_but_itself(measure):
+    class InPlace(honest.AffineFlow):
+        def log_prob(self, x, y=None):
+            answer = super().log_prob(x)
+            x -= 100.0
+            return answer
+
+    data = dataset(torch.ones(5, 2, dtype=torch.float64), 0, support=REALS)
+    first, second = (score(measure(InPlace(), data), "nll").value for _ in range(2))
+    assert first == second == pytest.approx(4.2386293958836845)
+
+
 def test_the_split_that_is_asked_for_is_the_one_that_is_measured(measure):
     """A value that the support cannot hold is looked for in that split, and only there."""
     splits = {

@@ -57,7 +57,10 @@ def test_pairing_takes_out_what_examples_share():
 def test_equal_infinities_are_equal_and_others_are_not():
     inf = torch.tensor([math.inf, 1.0])
     assert paired_difference(inf, inf).value == 0.0
-    assert paired_difference(inf, torch.tensor([0.0, 1.0])).value == math.inf
+    finite = torch.tensor([0.0, 1.0])
+    assert paired_difference(inf, finite).value == math.inf
+    assert paired_difference(finite, inf).value == -math.inf
+    assert math.isnan(paired_difference(inf, torch.tensor([0.0, math.nan])).value)
     with pytest.raises(ValueError, match="same examples"):
         paired_difference(torch.zeros(3), torch.zeros(4))
 
