@@ -48,14 +48,14 @@ def load_checkpoint(model: Model, path: Path) -> None:
         raise InputError(
             f"checkpoint={path}: it cannot be read: {error.strerror or error}; give the path of a .safetensors file."
         ) from error
-    if content.startswith(_PICKLES):
-        raise InputError(
-            f"checkpoint={path}: it is a pickle, which can run code when it is read, and is not read here; "
-            "load it where you trust it and save it with safetensors.torch.save_file(model.state_dict(), PATH)."
-        )
     try:
         state = load(content)
     except SafetensorError as error:
+        if content.startswith(_PICKLES):
+            raise InputError(
+                f"checkpoint={path}: it is a pickle, which can run code when it is read, and is not read here; "
+                "load it where you trust it and save it with safetensors.torch.save_file(model.state_dict(), PATH)."
+            ) from error
         raise InputError(
             f"checkpoint={path}: it is damaged or no safetensors file ({error}); save it again."
         ) from error

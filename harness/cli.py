@@ -7,7 +7,9 @@ progress and messages to standard error. Nothing heavy is imported before a comm
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -61,7 +63,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(package_name="torchstone", prog_name="torchstone")
 def bench() -> None:
-    r"""Torchstone, the touchstone for generative models: densities, and what they are worth.
+    """Torchstone, the touchstone for generative models: densities, and what they are worth.
 
     Arguments of run and fit are key=value, with a comma between several values, for example
 
@@ -69,7 +71,7 @@ def bench() -> None:
       bench run suite=density
       bench run suite=density data=patches model=pixelcnn,transformer seed=0,1,2
       bench run suite=density model=my_model.py:build suite.importance_samples=5000
-    """
+    """  # noqa: D301
 
 
 @bench.command()
@@ -80,7 +82,7 @@ def bench() -> None:
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Repeat what a record says was done.")
 @debug_option
 def run(arguments: tuple[str, ...], results: Path, form: str, fresh: bool, source: Path | None, debug: bool) -> None:
-    r"""Measure models on data: every cell of suite, model, data and seed.
+    """Measure models on data: every cell of suite, model, data and seed.
 
     \b
     suite=density        what is measured
@@ -95,7 +97,7 @@ def run(arguments: tuple[str, ...], results: Path, form: str, fresh: bool, sourc
     batch_size=256       examples per question, to begin with
     checkpoint=FILE      weights of the model, safetensors
     suite.X= model.X= data.X=   settings; `bench list` shows them
-    """
+    """  # noqa: D301
     asked = _request(arguments, source)
     sys.exit(_run(asked, results, form, fresh or source is not None))
 
@@ -112,6 +114,8 @@ def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: b
     asked = parse(arguments)
     if not asked.model:
         raise InputError("model= is missing; type for example bench fit model=vae data=digits.")
+    if asked.checkpoint is not None:
+        raise InputError(f"checkpoint={asked.checkpoint}: fit begins from scratch; leave it out, or use it with run.")
     sys.exit(_fit(asked, results, output))
 
 
@@ -130,7 +134,7 @@ def list_(what: str | None, form: str, debug: bool) -> None:
     """What there is: models, suites, data and metrics, with families, capabilities and settings."""
     from torchstone.harness.catalogue import catalogue
 
-    click.echo(catalogue(what, form))
+    _print(catalogue(what, form))
 
 
 @bench.command()
@@ -142,7 +146,7 @@ def show(record: str, results: Path, debug: bool) -> None:
     from torchstone.results.describe import describe
     from torchstone.results.store import Store
 
-    click.echo(describe(Store(results).read(record)))
+    _print(describe(Store(results).read(record)))
 
 
 @bench.command()
@@ -161,7 +165,7 @@ def report(results: Path, form: str, debug: bool) -> None:
     table = frame(results)
     for problem in table.attrs["problems"]:
         click.echo(problem, err=True)
-    click.echo(render(table, form))
+    _print(render(table, form))
 
 
 @bench.command()
@@ -172,15 +176,19 @@ def doctor(debug: bool) -> None:
 
     findings = examine()
     for line in findings.lines:
-        click.echo(line)
+        _print(line)
     sys.exit(DONE if findings.healthy else SAYS_NO)
 
 
 def main() -> NoReturn:
     """Run the command line, and turn what goes wrong into a sentence and an exit code."""
     arguments = sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is an interrupt too
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no ≤ shows its code
     try:
-        bench.main(args=arguments, prog_name="bench", standalone_mode=False)
+        bench.main(args=arguments or ["--help"], prog_name="bench", standalone_mode=False)
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -197,9 +205,6 @@ def _report(error: Exception) -> int:
     match error:
         case click.Abort():
             return INTERRUPTED
-        case BrokenPipeError():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has gone
-            return DONE
         case click.ClickException():
             click.echo(f"bench: {error.format_message()}", err=True)
         case BenchError() | RecordError():
@@ -256,7 +261,15 @@ def _print_table(records: Sequence[Record], form: str) -> None:
     from torchstone.results.render import render
 
     if records:
-        click.echo(render(frame_of(records), form))
+        _print(render(frame_of(records), form))
+
+
+def _print(text: str) -> None:
+    """Print a result; a reader that has gone away, as ``head`` does, is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fit(asked: Request, results: Path, output: Path | None) -> int:
@@ -268,7 +281,7 @@ def _fit(asked: Request, results: Path, output: Path | None) -> int:
         worker = executor(asked.executor, display.stage)
         try:
             for line in fit_cells(asked, results, worker, output=output, begin=display.begin):
-                click.echo(line)
+                _print(line)
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:

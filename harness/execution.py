@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from multiprocessing.connection import Connection
@@ -73,7 +73,7 @@ class _Deferred(Pending):
         self._call = call
 
     def result(self) -> Any:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _no_exit():
             return self._call()
 
 
@@ -173,4 +173,17 @@ def _begin(sender: Connection) -> None:
 
 
 def _perform(function: Callable[..., T], *arguments: Any) -> T:
-    return function(*arguments, _worker["report"])
+    try:
+        with _no_exit():
+            return function(*arguments, _worker["report"])
+    except KeyboardInterrupt as error:
+        raise WorkerError("The model raised KeyboardInterrupt; a model must not end the process.") from error
+
+
+@contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """A model that calls ``sys.exit`` has failed; it does not end the run."""
+    try:
+        yield
+    except SystemExit as error:
+        raise WorkerError(f"The model called sys.exit({error.code!r}); a model must not end the process.") from error

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchstone.harness.plugins import is_installed
+
 __all__ = ["code_digest", "state_digest", "weights_digest"]
 
 
@@ -128,8 +130,7 @@ def _own_source(name: str) -> Path | None:
     origin = _origin(name)
     if origin is None or not origin.is_file():
         return None
-    installed = any(origin.is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "platlib", "stdlib"))
-    return origin if not installed or name.startswith("torchstone.") else None
+    return origin if not is_installed(origin) or name.startswith("torchstone.") else None
 
 
 def _is_standard(name: str) -> bool:

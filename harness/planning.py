@@ -15,7 +15,7 @@ from torchstone.harness.request import FIELD_GROUPS, Request
 from torchstone.harness.settings import check_used, resolve
 from torchstone.harness.work import build_model, load_data, load_suite
 from torchstone.models.checks import require_model
-from torchstone.models.model import Model, ModelError
+from torchstone.models.model import Model
 from torchstone.suites.data.dataset import DataError
 from torchstone.suites.suite import Suite
 
@@ -75,7 +75,7 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
 
 def _model_names(request: Request, suites: Iterable[Component], live: Sequence[Model]) -> tuple[str, ...]:
     if request.model == ("all",):
-        return tuple(registered("models"))
+        return tuple(name for name, point in registered("models").items() if point.value.startswith("torchstone."))
     if request.model or live:
         return request.model
     defaults = [load_suite(suite.spec, _settings(suite, request)).default_models for suite in suites]
@@ -103,11 +103,9 @@ def _try(cells: Iterable[Cell]) -> None:
             continue
         try:
             model = build_model(component("models", cell.model), cell.model_settings, data, cell.seed)
-        except (ModelError, MemoryError):
-            continue
         except BenchError:
             raise
         except Exception:
-            continue  # it will fail in its cell, with its reason, and the others go on
+            continue  # it refuses the data, or fails: its cell will say so, and the others go on
         if cell.checkpoint is not None:
             load_checkpoint(model, cell.checkpoint)

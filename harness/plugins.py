@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from torchstone.harness.errors import InputError, nearest
 from torchstone.models.model import Model, family
 
-__all__ = ["Component", "Group", "component", "registered"]
+__all__ = ["Component", "Group", "component", "is_installed", "registered"]
 
 Group: TypeAlias = Literal["models", "suites", "data"]
 _SINGULAR: dict[Group, str] = {"models": "model", "suites": "suite", "data": "data"}
@@ -113,6 +113,13 @@ def component(group: Group, spec: str) -> Component:
     )
 
 
+def is_installed(file: Path) -> bool:
+    """Whether ``file`` is of an installed library or of Python's own, rather than somebody's source."""
+    return bool({"site-packages", "dist-packages"} & set(file.parts)) or file.is_relative_to(
+        sysconfig.get_path("stdlib")
+    )
+
+
 def _load(point: EntryPoint, group: Group, spec: str) -> Callable[..., Any]:
     try:
         factory = point.load()
@@ -158,10 +165,6 @@ def _forget_neighbours(folder: Path) -> None:
         ):
             del sys.modules[neighbour.stem]
     importlib.invalidate_caches()
-
-
-def _is_installed(file: Path) -> bool:
-    return any(file.is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "stdlib"))
 
 
 def _import_module(name: str, group: Group, spec: str) -> ModuleType:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from torchstone.harness.errors import InputError, nearest
 from torchstone.results.record import Record
@@ -41,7 +41,7 @@ class Request:
     suite: tuple[str, ...] = ("density",)
     model: tuple[str, ...] = ()
     data: tuple[str, ...] = ("digits",)
-    seed: tuple[Annotated[int, Ge(0)], ...] = (0,)
+    seed: tuple[Annotated[int, Interval(ge=0, lt=2**63)], ...] = (0,)
     budget: Literal["smoke", "quick", "standard"] | Annotated[int, Ge(1)] = "quick"
     device: str = "auto"
     executor: Literal["process", "inline"] = "process"

@@ -75,7 +75,7 @@ def run(
         RecordError: where ``results`` cannot be written, before the first cell.
     """
     Store(results).check_writable()
-    planned = executor.submit(_plan, request, results, fresh, live).result()
+    planned = executor.submit(_plan, request, results, fresh, live, timeout=request.timeout).result()
     pending = [(cell, executor.submit(_run_cell, cell, timeout=request.timeout)) for cell in planned.cells]
     for number, (cell, waiting) in enumerate(pending):
         begin(cell.label, number, len(pending))
@@ -100,7 +100,7 @@ def fit(
         WorkerError: where the worker was lost.
     """
     Store(results).check_writable()
-    planned = executor.submit(_plan, request, results, False, ()).result()
+    planned = executor.submit(_plan, request, results, False, (), timeout=request.timeout).result()
     if output is not None and len(planned.cells) != 1:
         raise InputError(
             f"--output {output}: one file holds one model and {len(planned.cells)} are to be fitted; name one."

@@ -292,6 +292,15 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
                 "try data=markov."
             )
         supplied["source"] = data.source
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in supplied
+    ]
+    if missing:
+        raise InputError(f"model={found.spec}: its parameter {missing[0]!r} has no default; give it one.")
     with seeded(generator(seed, "initialisation")):
         made = found.factory(**supplied, **dict(settings))
     try:

@@ -270,7 +270,7 @@ def test_help_loads_no_torch(tmp_path):
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert "bench run suite=density" in ended.stdout and len(ended.stdout.splitlines()) < 40
+    assert "\n    bench run suite=density\n" in ended.stdout and len(ended.stdout.splitlines()) < 40
 
 
 # Bad input: one sentence, exit code 2, nothing harmed
@@ -288,6 +288,7 @@ def test_help_loads_no_torch(tmp_path):
         (("run", "budget=0"), "budget=0"),
         (("run", "seed=-1"), "seed=-1"),
         (("run", "seed=a"), "seed=a"),
+        (("run", "seed=99999999999999999999"), "seed=99999999999999999999"),
         (("run", "device=gpu7"), "device=gpu7"),
         (("run", "timeout=0"), "timeout=0"),
         (("run", "batch_size=many"), "batch_size=many"),
@@ -317,6 +318,8 @@ def test_help_loads_no_torch(tmp_path):
         (("run", "model=independent", "checkpoint=absent.safetensors"), "cannot be read"),
         (("run", "--from", "absent.json"), "absent.json"),
         (("fit", "data=digits"), "model= is missing"),
+        (("fit", "model=vae", "checkpoint=x.safetensors"), "begins from scratch"),
+        (("run", "model=torch.nn:Linear"), "'in_features' has no default"),
         (("fit", "model=truth", "data=markov"), "promises no fit"),
         (("show", "0000"), "0000"),
         (("report", "--format", "word"), "'word' is not one of"),
@@ -353,7 +356,9 @@ def test_a_checkpoint_that_is_no_good_says_why(bench, sentence):
     Path("cut.safetensors").write_bytes(good[: len(good) // 2])
     Path("noise.safetensors").write_bytes(b"\x00" * 64)
     torch.save({"a": torch.zeros(1)}, "pickle.pt")
-    save_file({"other": torch.zeros(2)}, "other.safetensors")
+    for n in range(1, 40):  # of these headers some begin with the byte of a pickle
+        save_file({"other" * n: torch.zeros(2)}, "other.safetensors")
+        assert "of another model" in sentence(bench("run", "model=independent", "checkpoint=other.safetensors"))
     state = load_file("good.safetensors")
     save_file({name: tensor[..., :-1].contiguous() for name, tensor in state.items()}, "shape.safetensors")
     for name, words in {
@@ -416,6 +421,17 @@ def test_nan_makes_the_mean_infinite_and_completes_with_a_warning(bench):
     assert said.code == 0 and "inf" in said.out and "not finite" in said.err
 
 
+@pytest.mark.parametrize("call", ["sys.exit(0)", "sys.exit(7)", "raise KeyboardInterrupt"])
+def test_a_model_that_wants_to_end_the_process_fails_its_own_cell_only(bench_process, tmp_path, call):
+    (tmp_path / "mine.py").write_text(
+        "import sys\nfrom torchstone.models import ExplicitExact\nclass M(ExplicitExact):\n"
+        "    def __init__(self, space):\n        self.space = space\n"
+        f"    def log_prob(self, x, y=None):\n        {call}\n"
+    )
+    said = bench_process("run", *QUICK, "model=mine.py:M,independent")
+    assert said.code == 3 and "must not end the process" in said.out and "| independent" in said.out
+
+
 def test_debug_shows_the_traceback(bench_process):
     said = bench_process("run", "suite=densty", "--debug")
     assert "Traceback" in said.err and said.code == 2
@@ -458,6 +474,15 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path):
 def test_output_pipes_cleanly(bench_process, tmp_path):
     said = bench_process("run", *QUICK, "model=independent", "--format", "csv")
     assert said.out.splitlines()[0].count(",") > 10
-    command = f"{Path(sys.executable).parent / 'bench'} report --format csv | head -c 1"
-    ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
-    assert ended.stderr == ""
+    bench = Path(sys.executable).parent / "bench"
+    for reader in ("head -c 1", "true"):
+        command = f"{bench} report --format csv | {reader}; exit ${{PIPESTATUS[0]}}"
+        ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_terminal_that_has_no_sign_for_at_most_still_gets_the_table(bench, tmp_path):
+    bench("run", *QUICK, "model=linear_gaussian")
+    command = [str(Path(sys.executable).parent / "bench"), "report"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert ended.returncode == 0 and b"u2264" in ended.stdout
