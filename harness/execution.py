@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -169,6 +170,8 @@ def _begin(sender: Connection) -> None:
     """Set up a worker: interrupts are the parent's to handle, and what is printed goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a model printed must not die with its worker
     _worker["report"] = _Reporter(sender)
 
 
