@@ -89,6 +89,7 @@ class Process(Executor):
         from pebble import ProcessPool
 
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for a busy core make small models crawl
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # and a second one wins them nothing
         receiver, sender = multiprocessing.Pipe(duplex=False)
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=[sender])

@@ -182,6 +182,8 @@ def _walk(value: Any, above: set[int]) -> Iterator[bytes]:
             yield repr(value).encode()
         case type():
             yield f"{value.__module__}.{value.__qualname__}".encode()
+        case weakref.ReferenceType():
+            yield b"reference"  # to something that is held, and walked, elsewhere
         case types.BuiltinFunctionType():
             yield str(value.__qualname__).encode()
         case _ if id(value) in above:

@@ -11,6 +11,7 @@ from torchstone_extension import honest
 from torchstone.harness.identity import code_digest, state_digest, weights_digest
 from torchstone.models import Discrete, Space
 from torchstone.models.exact.independent import Independent
+from torchstone.models.exact.rnn import RNN
 from torchstone.models.exact.transformer import Transformer
 
 SPACE = Space((2, 3), Discrete(4))
@@ -69,7 +70,7 @@ def test_cycles_end():
     assert state_digest(holder) is not None
 
 
-@pytest.mark.parametrize("factory", [Independent, Transformer])
+@pytest.mark.parametrize("factory", [Independent, Transformer, RNN])
 def test_modules_have_digests_of_weights_buffers_and_settings(factory):
     def made(**settings):
         torch.manual_seed(0)
