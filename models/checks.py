@@ -29,7 +29,7 @@ from torchstone.models.model import (
 )
 from torchstone.models.randomness import draw, generator
 
-__all__ = ["Check", "check_model", "checks_for", "require_model", "space_of"]
+__all__ = ["Check", "check_model", "checks_for", "model_dtype", "require_model", "space_of"]
 
 EXAMPLES = 4
 MOST_STATES = 2**16
@@ -110,20 +110,23 @@ def probe(model: Model, n: int = EXAMPLES, seed: int = 0) -> tuple[Tensor, Tenso
     """``n`` examples in the support of ``model``, drawn by ``seed``, with labels where it takes them."""
     space, rng = space_of(model), generator(seed, "probe")
     shape = (n, *space.event_shape)
+    dtype = model_dtype(model) or torch.get_default_dtype()
     if isinstance(space.support, Discrete):
         x = torch.randint(space.support.levels, shape, generator=rng)
     elif space.support.bounded:
-        x = space.support.low + (space.support.high - space.support.low) * torch.rand(
-            shape, generator=rng, dtype=_dtype(model)
-        )
+        x = space.support.low + (space.support.high - space.support.low) * torch.rand(shape, generator=rng, dtype=dtype)
     else:
-        x = torch.randn(shape, generator=rng, dtype=_dtype(model))
+        x = torch.randn(shape, generator=rng, dtype=dtype)
     return x, None if space.classes is None else torch.randint(space.classes, (n,), generator=rng)
 
 
-def _dtype(model: Model) -> torch.dtype:
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    return next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
+def model_dtype(model: Model) -> torch.dtype | None:
+    """The floating-point type of the model's parameters, None where it has none."""
+    if isinstance(model, torch.nn.Module):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+    return None
 
 
 def _space(model: Model) -> None:

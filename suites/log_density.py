@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchstone.models.checks import space_of
+from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
     Autoregressive,
     Continuous,
@@ -30,7 +30,6 @@ from torchstone.suites.questions import (
     ask_importance_weighted,
     ask_log_prob,
     check_support,
-    model_dtype,
     validated,
 )
 from torchstone.suites.tokens import ask_tokens

@@ -35,7 +35,6 @@ __all__ = [
     "ask_importance_weighted",
     "ask_log_prob",
     "check_support",
-    "model_dtype",
     "refusal",
     "validated",
 ]
@@ -56,15 +55,6 @@ def validated() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(before)
-
-
-def model_dtype(model: Model) -> torch.dtype | None:
-    """The floating-point type of the model's parameters, None where it has none."""
-    if isinstance(model, torch.nn.Module):
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype
-    return None
 
 
 def _half_precision(model: Model) -> torch.dtype | None:
