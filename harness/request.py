@@ -88,7 +88,8 @@ def request(names: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -
             raise InputError(f"{key}={value}: there is no argument {key!r}; {nearest(key, known)}")
         if key in _LISTS and isinstance(value, str):
             value = tuple(value.split(","))
-        checked[key] = convert(hints[key], value, key, getattr(Request(), key))
+        converted = convert(hints[key], value, key, getattr(Request(), key))
+        checked[key] = tuple(dict.fromkeys(converted)) if key in _LISTS else converted
     return Request(**checked, fields=fields)
 
 

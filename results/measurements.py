@@ -58,13 +58,17 @@ class Measurement:
 def current(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` without superseded records.
 
-    Of one identity the newest counts, a failed one only where there is no other.
+    Of one identity the newest counts, a failed one only where there is no other. A failed one whose worker was lost
+    before it had an identity of content gives way to a later record of all that was asked of it.
     """
     records = frame.drop_duplicates("record")
     order = records.assign(done=records["status"] != "failed", when=records["started"].map(age))
     ordered = order.sort_values(["done", "when", "record"])
     identity = ordered["identity"].where(ordered["identity"] != "", ordered["record"])
-    kept = ordered.loc[~identity.duplicated(keep="last"), "record"]
+    counted = ordered[~identity.duplicated(keep="last")].sort_values(["when", "record"])
+    lost = counted["code"].isna() & (counted["status"] == "failed")
+    asked = counted[["suite", "model", "dataset", "seed", "settings"]]
+    kept = counted.loc[~(lost & asked.duplicated(keep="last")), "record"]
     return frame[frame["record"].isin(set(kept))].reset_index(drop=True)
 
 

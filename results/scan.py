@@ -83,10 +83,10 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 def scan(folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """File name, id and content of each record in ``folder``, each id once; the other files go to ``problems``."""
-    seen = set()
+    seen, beginning = set(), os.path.join(folder, "")
     for name in entries(folder):
         try:
-            id, content = load(os.path.join(folder, name))
+            id, content = load(beginning + name)
         except RecordError as error:
             problems.append(Problem(folder / name, str(error)))
             continue

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
@@ -57,6 +58,22 @@ def test_whatever_changes_the_numbers_changes_the_identity(bench, changed):
     bench("run", *QUICK, "model=independent")
     arguments = [a for a in QUICK if a.split("=")[0] != changed.split("=")[0]]
     assert "found" not in bench("run", *arguments, "model=independent", changed).err
+
+
+def test_one_byte_of_the_data_makes_another_identity_and_another_fit(bench):
+    x = np.random.default_rng(0).integers(0, 4, (40, 2, 2), dtype=np.uint8)
+    fitted = []
+    for last in (0, 1):
+        x[-1, -1, -1] = last
+        np.savez("own.npz", x=x)
+        assert "found" not in bench("run", "suite=density", "data=npz:own.npz", "model=transformer", "budget=2").err
+        fitted.append(len(list(Path("bench-results/fits").glob("*.safetensors"))))
+    assert fitted == [1, 2]
+
+
+def test_what_is_named_twice_is_done_once(bench):
+    bench("run", "suite=density", "data=markov", "model=truth,truth", "seed=0,0")
+    assert len(list(Path("bench-results").glob("*.json"))) == 1
 
 
 def test_the_same_file_with_other_code_is_another_model(bench):

@@ -128,6 +128,13 @@ def test_the_newest_of_an_identity_counts(make):
     assert set(result.scores["record"]) == {new.id}
 
 
+def test_a_lost_worker_is_forgotten_after_a_later_success_of_the_same(make):
+    lost = {"fingerprints": {}, "status": Status.FAILED, "reason": "It was killed.", "scores": ()}
+    assert blocks_of(make(**lost), make()).absent == ()
+    assert len(blocks_of(make(), make(**lost)).absent) == 1
+    assert len(blocks_of(make(**lost), make(seed=1)).absent) == 1
+
+
 def test_the_same_seed_twice_is_not_two_seeds(make):
     (block,) = blocks_of(make(bits=1.0), make(bits=2.0)).blocks
     assert block.rows[0].seeds == (0,)
