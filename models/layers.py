@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from torchstone.models.spaces import raster
 
-__all__ = ["FeatureDropout", "Lookup", "Positions"]
+__all__ = ["FeatureDropout", "Lookup", "Positions", "perceptron"]
 
 
 @final
@@ -56,3 +56,9 @@ class FeatureDropout(nn.Module):
         """The features that are kept, scaled up."""
         dropped = functional.dropout1d(features.transpose(1, 2), self.probability, self.training)
         return dropped.transpose(1, 2)
+
+
+def perceptron(width: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Features ``(..., width)`` to ``(..., outputs)`` by way of one hidden layer, each layer after a nonlinearity."""
+    first, second = (nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(width, n)) for n in (width, outputs))
+    return nn.Sequential(first, second)

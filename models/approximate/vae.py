@@ -7,9 +7,11 @@ from typing import Annotated, Literal, final
 import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
 
-from torchstone.models.layers import Lookup
+from torchstone.models.approximate.heads import CategoricalHead, GaussianHead
+from torchstone.models.approximate.priors import FlowPrior
+from torchstone.models.layers import Lookup, perceptron
 from torchstone.models.model import (
     Budget,
     Continuous,
@@ -37,6 +39,8 @@ def vae(
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     decoder_scale: Annotated[float, Gt(0)] = 0.1,
     batch: Annotated[int, Ge(1)] = 64,
+    beta: Annotated[float, Ge(0)] = 1.0,
+    prior: Literal["gaussian", "flow"] = "gaussian",
     conditional: bool = False,
 ) -> VAE:
     """A variational autoencoder of perceptrons.
@@ -50,6 +54,8 @@ def vae(
         dropout: probability of dropping a feature in training.
         decoder_scale: the standard deviation of a Gaussian decoder.
         batch: examples in a minibatch.
+        beta: the weight of the rate in training; the bound that is measured never has one.
+        prior: the family of p(z): a standard Gaussian, or a flow learned with the rest.
         conditional: whether labels are given, to encoder and decoder.
     """
     head: CategoricalHead | GaussianHead
@@ -60,48 +66,60 @@ def vae(
     else:
         support, dequantised = continuous_support(space)
         head = GaussianHead(space.event_shape, decoder_scale)
-    return VAE(narrowed(space, support, conditional), head, dequantised, latents, width, dropout, batch)
+    flow = FlowPrior(latents) if prior == "flow" else None
+    return VAE(narrowed(space, support, conditional), head, flow, dequantised, latents, width, dropout, batch, beta)
 
 
 @final
 class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
-    r"""A Gaussian latent, decoded to independent dimensions; the encoder gives a diagonal Gaussian.
+    r"""A latent, decoded to independent dimensions; the encoder gives a diagonal Gaussian.
 
-    .. math:: p(x) = \int N(z;\ 0, I)\ p(x \mid z)\ dz, \qquad q(z \mid x) = N(z;\ \mu(x), \mathrm{diag}\ \sigma^2(x))
+    .. math:: p(x) = \int p(z)\ p(x \mid z)\ dz, \qquad q(z \mid x) = N(z;\ \mu(x), \mathrm{diag}\ \sigma^2(x))
 
-    Reference: Kingma and Welling, "Auto-Encoding Variational Bayes", 2013, arXiv:1312.6114.
+    The prior is N(0, I) or a flow. Training may weigh the rate by ``beta``, which trades it for reconstruction; what is
+    measured is the bound, in which it weighs one.
+
+    References: Kingma and Welling, "Auto-Encoding Variational Bayes", 2013, arXiv:1312.6114; Higgins et al.,
+    "beta-VAE", 2017, for the weight; Alemi et al., "Fixing a Broken ELBO", 2018, arXiv:1711.00464, for what it buys.
 
     Args:
         space: that of the model, with classes only where it is conditional.
         head: reads data into features, and makes features a distribution of data.
+        flow: the prior, or None for a standard Gaussian.
         levels: those of discrete data that are dequantised for training, or None.
         latents: dimensions of z.
         width: features of the hidden layers.
         dropout: probability of dropping a feature in training.
         batch: examples in a minibatch.
+        beta: the weight of the rate in training.
     """
 
     def __init__(
         self,
         space: Space,
         head: CategoricalHead | GaussianHead,
+        flow: FlowPrior | None,
         levels: int | None,
         latents: int,
         width: int,
         dropout: float,
         batch: int,
+        beta: float,
     ) -> None:
         super().__init__()
-        self.space, self.levels, self.latents, self.batch = space, levels, latents, batch
-        self.head = head
+        self.space, self.levels, self.latents, self.batch, self.beta = space, levels, latents, batch, beta
+        self.head, self.flow = head, flow
         self.labels = Lookup(space.classes or 1, width)
         self.read, self.write = nn.Linear(head.inputs, width), nn.Linear(latents, width)
-        self.encoder = _perceptron(width, 2 * latents, dropout)
-        self.decoder = _perceptron(width, head.outputs, dropout)
+        self.encoder = perceptron(width, 2 * latents, dropout)
+        self.decoder = perceptron(width, head.outputs, dropout)
         self.eval()
 
     def prior(self, y: Tensor | None = None) -> Distribution:
-        """A standard Gaussian, whatever the label: batch shape ``()``."""
+        """p(z), whatever the label: batch shape ``()``."""
+        if self.flow is not None:
+            given: Distribution = self.flow()
+            return given
         zero = torch.zeros(self.latents, dtype=self.write.weight.dtype, device=self.write.weight.device)
         return Independent(Normal(zero, zero + 1), 1)
 
@@ -126,7 +144,7 @@ class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
         return x.clamp(support.low, support.high) if isinstance(support, Continuous) else x
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
-        """Maximise the evidence lower bound, its latents drawn by reparameterisation."""
+        """Maximise the bound, its rate weighted by beta and its latents drawn by reparameterisation."""
 
         def nats(x: Tensor, y: Tensor | None) -> Tensor:
             support = self.space.support
@@ -134,7 +152,8 @@ class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
                 x = relax(x, support, self.levels, self.write.weight.dtype)
             posterior, prior = self.posterior(x, y), self.prior()
             z = posterior.rsample()
-            return posterior.log_prob(z) - prior.log_prob(z) - self.likelihood(z, y).log_prob(x)
+            rate = posterior.log_prob(z) - prior.log_prob(z)
+            return self.beta * rate - self.likelihood(z, y).log_prob(x)
 
         minimise(self, nats, train, validation, budget, rng=rng, batch=self.batch, learning_rate=6e-3)
 
@@ -143,49 +162,3 @@ class VAE(nn.Module, LatentVariable, Sampler, Trainable, Enumerable):
         """Three ternary dimensions and two latents."""
         with seeded(generator(0, "tiny")):
             return vae(Space((3,), Discrete(3)), latents=2, width=8)
-
-
-def _perceptron(width: int, outputs: int, dropout: float) -> nn.Sequential:
-    first, second = (nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(width, n)) for n in (width, outputs))
-    return nn.Sequential(first, second)
-
-
-@final
-class CategoricalHead(nn.Module):
-    """Reads integers through an embedding; makes of features a categorical distribution in each dimension."""
-
-    def __init__(self, event_shape: tuple[int, ...], levels: int, width: int = 16) -> None:
-        super().__init__()
-        self.event_shape = event_shape
-        self.values = Lookup(levels, width)
-        self.logits = nn.Linear(width, levels)
-        self.inputs = self.outputs = width * torch.Size(event_shape).numel()
-
-    def read(self, x: Tensor) -> Tensor:
-        """Features of data, ``(N, inputs)``."""
-        features: Tensor = self.values(x).flatten(1)
-        return features
-
-    def forward(self, features: Tensor) -> Distribution:
-        """The distribution of data, of batch shape ``(N,)``, given features ``(N, outputs)``."""
-        logits = self.logits(features.view(len(features), *self.event_shape, -1))
-        return Independent(Categorical(logits=logits), len(self.event_shape))
-
-
-@final
-class GaussianHead(nn.Module):
-    """Reads numbers as they are; makes of features a Gaussian of fixed scale in each dimension."""
-
-    def __init__(self, event_shape: tuple[int, ...], scale: float) -> None:
-        super().__init__()
-        self.event_shape, self.scale = event_shape, scale
-        self.inputs = self.outputs = torch.Size(event_shape).numel()
-
-    def read(self, x: Tensor) -> Tensor:
-        """Features of data, ``(N, inputs)``."""
-        return x.flatten(1)
-
-    def forward(self, features: Tensor) -> Distribution:
-        """The distribution of data, of batch shape ``(N,)``, given features ``(N, outputs)``."""
-        mean = features.view(len(features), *self.event_shape)
-        return Independent(Normal(mean, torch.full_like(mean, self.scale)), len(self.event_shape))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from torchstone.models.layers import FeatureDropout, Lookup, Positions
+from torchstone.models.layers import FeatureDropout, Lookup, Positions, perceptron
 
 
 def test_positions_add_one_embedding_for_each_axis():
@@ -29,3 +29,11 @@ def test_feature_dropout_drops_whole_sequences():
     assert ((kept == 0) | (kept == 2)).all() and 0.3 < (kept == 0).float().mean() < 0.7
     assert (kept == kept[:, :1]).all()
     assert torch.equal(layer.eval()(ones), ones)
+
+
+def test_perceptron_takes_features_of_any_leading_shape():
+    layers = perceptron(4, 3, 0.5).eval()
+    assert layers(torch.ones(5, 2, 4)).shape == (5, 2, 3)
+    assert torch.equal(layers(torch.full((4,), -50.0)), layers(torch.full((4,), -80.0))), (
+        "it begins with a nonlinearity"
+    )

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchstone.models import Budget, ExplicitExact, LatentVariable, Model, Space, Split, Trainable
+from torchstone.models import Budget, ExplicitApproximate, ExplicitExact, LatentVariable, Model, Space, Split, Trainable
+from torchstone.models.approximate.hierarchical_vae import HierarchicalVAE
 from torchstone.models.approximate.vae import vae
+from torchstone.models.approximate.vq_transformer import VQTransformer
 from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.linear_gaussian import LinearGaussian
 from torchstone.models.exact.mixture import mixture
@@ -36,7 +38,15 @@ def vae_of(space: Space) -> Model:
     return vae(space)
 
 
-MODELS = {"mixture": mixture_of, "rnn": RNN, "transformer": Transformer, "pixelcnn": PixelCNN, "vae": vae_of}
+MODELS = {
+    "mixture": mixture_of,
+    "rnn": RNN,
+    "transformer": Transformer,
+    "pixelcnn": PixelCNN,
+    "vae": vae_of,
+    "hierarchical_vae": HierarchicalVAE,
+    "vq_transformer": VQTransformer,
+}
 
 
 def fitted(build: Callable[[Space], Model], data: Dataset) -> Model:
@@ -53,8 +63,11 @@ def log_probability(model: Model, split: Split) -> Tensor:
     x, _ = split.batch(0, len(split))
     if isinstance(model, ExplicitExact):
         return torch.cat([model.log_prob(part) for part in x.split(200)]).double()
-    assert isinstance(model, LatentVariable)
     rng = generator(0, "bound")
+    if not isinstance(model, LatentVariable):
+        assert isinstance(model, ExplicitApproximate)
+        bound = model.elbo(x, rng=rng)
+        return (bound.reconstruction - bound.rate).double()
     bounds = (model.elbo(part.repeat_interleave(DRAWS, 0), rng=rng) for part in x.split(10))
     weights = torch.cat([(bound.reconstruction - bound.rate).view(-1, DRAWS) for bound in bounds])
     return weights.double().logsumexp(1) - math.log(DRAWS)

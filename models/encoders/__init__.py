@@ -1,0 +1,1 @@
+"""Models that map examples to features, and have no density."""
