@@ -47,26 +47,30 @@ class Context:
         """A generator that depends on the seed, ``purpose`` and ``block`` alone; on this device unless told."""
         return generator(self.seed, purpose, block, self.device if device is None else device)
 
-    def batches(self, total: int, question: Callable[[int, int], Tensor]) -> Iterator[tuple[int, int, Tensor]]:
+    def batches(
+        self, total: int, question: Callable[[int, int], Tensor], *, scale: int = 1
+    ) -> Iterator[tuple[int, int, Tensor]]:
         """Ask a deterministic question about rows ``start`` to ``stop``, batch after batch, and yield its answers.
 
+        A batch has ``scale`` times as many rows as the batch size says, for rows that take less memory than examples.
         Where memory runs out the batch is halved and asked again; a single row that does not fit raises.
         """
-        start = 0
+        start, most = 0, scale * self.batch_size
         while start < total:
-            stop = min(start + self.batch_size, total)
+            stop = min(start + most, total)
             try:
                 answer = question(start, stop)
             except Exception as error:
                 if not out_of_memory(error) or stop - start == 1:
                     raise
-                self._halve(stop - start)
+                most = (stop - start) // 2
+                self._shrink(-(-most // scale))
                 continue
             yield start, stop, answer
             start = stop
 
-    def _halve(self, failed: int) -> None:
-        self.batch_size = max(1, failed // 2)
+    def _shrink(self, batch_size: int) -> None:
+        self.batch_size = batch_size
         self.halvings += 1
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -6,7 +6,10 @@ Answers leave as float64 on the CPU.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import final
 
 import torch
 from torch import Tensor
@@ -27,19 +30,25 @@ from torchstone.models.model import (
 from torchstone.models.randomness import draw
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.metrics.annealing import Path
 from torchstone.suites.metrics.bounds import LogMeanExp
 from torchstone.suites.tokens import token_refusal
 
 __all__ = [
+    "Weights",
     "ask_elbo",
     "ask_importance_weighted",
     "ask_log_prob",
+    "ask_path",
+    "ask_weights",
     "check_support",
     "refusal",
+    "unvalidated",
     "validated",
 ]
 
-SAMPLES_PER_DRAW = 50
+SAMPLES_PER_DRAW = 50  # part of what defines the random numbers
+ROWS_PER_EXAMPLE = 16  # importance samples asked at once for each example of a batch: a decoder alone takes less
 
 
 @contextmanager
@@ -51,6 +60,20 @@ def validated() -> Iterator[None]:
     """
     before = Distribution._validate_args
     Distribution.set_default_validate_args(True)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
+
+
+@contextmanager
+def unvalidated() -> Iterator[None]:
+    """Within the block distributions check nothing, so that a number outside of their support is one to be refused.
+
+    For proposals of Hamiltonian dynamics and of optimisers, which may be NaN; what they lead to is looked at instead.
+    """
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
     try:
         yield
     finally:
@@ -169,40 +192,95 @@ def ask_elbo(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch
         return reconstruction - _per_example(model, "elbo().rate", elbo.rate, x.shape[0])
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Importance weights of some draws from the posterior taken apart, ``(k, N)`` nats each, float64 on the CPU."""
+
+    reconstruction: Tensor
+    rate: Tensor
+
+    @property
+    def log(self) -> Tensor:
+        """``log p(x|z) + log p(z) - log q(z|x)``, ``(k, N)``."""
+        return self.reconstruction - self.rate
+
+
+def ask_weights(
+    model: LatentVariable, x: Tensor, y: Tensor | None, samples: int, rng: torch.Generator, context: Context
+) -> Iterator[Weights]:
+    """Importance weights of ``samples`` draws from the posterior of each example, piece by piece.
+
+    Latents are drawn in pieces of fixed size, and likelihoods asked for `ROWS_PER_EXAMPLE` times as many rows at once
+    as the context has examples in a batch: memory grows with neither the number of samples nor, beyond the latents of
+    one piece, the number of examples, and the draws do not depend on the batch size. Distributions check the first
+    piece, where they check at all; later ones have the same examples and the same code.
+    """
+    n = x.shape[0]
+    with torch.no_grad():
+        posterior, prior = model.posterior(x, y), model.prior(y)
+        rows = _Rows(model, x, y, min(context.batch_size * ROWS_PER_EXAMPLE, samples * n, SAMPLES_PER_DRAW * n))
+    for first in range(0, samples, SAMPLES_PER_DRAW):
+        k = min(SAMPLES_PER_DRAW, samples - first)
+        with torch.no_grad(), nullcontext() if first == 0 else unvalidated():
+            z = draw(posterior, rng, (k,))
+            rate = _weights(model, "posterior", posterior, z, (k, n)) - _weights(model, "prior", prior, z, (k, n))
+            reconstruction = torch.empty(k * n, dtype=torch.float64)
+            question = partial(rows.log_prob, z.flatten(0, 1))
+            for start, stop, answer in context.batches(k * n, question, scale=ROWS_PER_EXAMPLE):
+                reconstruction[start:stop] = answer
+        yield Weights(reconstruction.view(k, n), rate)
+
+
 def ask_importance_weighted(
     model: LatentVariable, x: Tensor, y: Tensor | None, samples: int, rng: torch.Generator, context: Context
 ) -> Tensor:
-    """The importance-weighted bound of each example with ``samples`` draws from its posterior, ``(N,)`` nats.
-
-    Latents are drawn in fixed pieces, and likelihoods asked in batches of the context's size: memory grows with
-    neither the number of samples nor the number of examples, and the draws do not depend on the batch size.
-    """
-    n = x.shape[0]
-    running = LogMeanExp(n)
-    with torch.no_grad():
-        posterior, prior = model.posterior(x, y), model.prior(y)
-        for first in range(0, samples, SAMPLES_PER_DRAW):
-            k = min(SAMPLES_PER_DRAW, samples - first)
-            z = draw(posterior, rng, (k,))
-            log_ratio = _weights(model, "prior", prior, z, (k, n)) - _weights(model, "posterior", posterior, z, (k, n))
-            reconstruction = torch.empty(k * n, dtype=torch.float64)
-            for start, stop, answer in context.batches(k * n, _LikelihoodRows(model, z.flatten(0, 1), x, y)):
-                reconstruction[start:stop] = answer
-            running.add(reconstruction.view(k, n) + log_ratio)
+    """The importance-weighted bound of each example with ``samples`` draws from its posterior, ``(N,)`` nats."""
+    running = LogMeanExp(x.shape[0])
+    for weights in ask_weights(model, x, y, samples, rng, context):
+        running.add(weights.log)
     return running.value
 
 
-class _LikelihoodRows:
-    """The question ``log p(x|z)`` for rows of latents, example after example within each sample."""
+@final
+class _Rows:
+    """The question ``log p(x|z)`` for rows of latents, example after example within each sample.
 
-    def __init__(self, model: LatentVariable, z: Tensor, x: Tensor, y: Tensor | None) -> None:
-        self.model, self.z, self.x, self.y = model, z, x, y
+    The examples are laid out ``most`` rows long once, and every question about fewer rows looks at a part of that.
+    """
 
-    def __call__(self, start: int, stop: int) -> Tensor:
-        example = torch.arange(start, stop, device=self.x.device) % self.x.shape[0]
-        y = None if self.y is None else self.y[example]
-        likelihood = self.model.likelihood(self.z[start:stop], y)
-        return _per_example(self.model, "likelihood().log_prob", likelihood.log_prob(self.x[example]), stop - start)
+    def __init__(self, model: LatentVariable, x: Tensor, y: Tensor | None, most: int) -> None:
+        self.model, self.n = model, x.shape[0]
+        copies = -(-most // self.n) + 1
+        self.x = x.repeat(copies, *[1] * (x.ndim - 1))
+        self.y = None if y is None else y.repeat(copies)
+
+    def log_prob(self, z: Tensor, start: int, stop: int) -> Tensor:
+        """Of rows ``start`` to ``stop`` of ``z``, ``(stop - start,)`` nats."""
+        first, count = start % self.n, stop - start
+        likelihood = self.model.likelihood(z[start:stop], None if self.y is None else self.y[first : first + count])
+        return _per_example(
+            self.model, "likelihood().log_prob", likelihood.log_prob(self.x[first : first + count]), count
+        )
+
+
+def ask_path(model: LatentVariable, x: Tensor, y: Tensor | None, chains: int) -> Path:
+    """The log-densities that annealing needs, for ``chains`` chains of every example, chain after chain.
+
+    Raises:
+        ModelError: later, where one of them has no gradient in the latent.
+    """
+    n = x.shape[0]
+    prior = model.prior(y)
+    rows, labels = x.repeat(chains, *[1] * (x.ndim - 1)), None if y is None else y.repeat(chains)
+
+    def log_prior(z: Tensor) -> Tensor:
+        return prior.log_prob(z.view(chains, n, *z.shape[1:])).flatten()
+
+    def log_likelihood(z: Tensor) -> Tensor:
+        return model.likelihood(z, labels).log_prob(rows)
+
+    return Path(log_prior, log_likelihood, n)
 
 
 def _weights(model: Model, method: str, distribution: Distribution, z: Tensor, shape: tuple[int, int]) -> Tensor:
