@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -19,13 +19,25 @@ __all__ = ["Evaluation", "Suite"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a suite found: scores, the contract they share, columns keyed by ``ids``, and warnings in words."""
+    """What a suite found.
+
+    Attributes:
+        scores: the numbers; the first is the headline.
+        contract: what they share with all that they may be compared to.
+        ids: of the examples that were asked about.
+        columns: values per example, in the order of ``ids``.
+        warnings: in words.
+        audits: verdicts, an entry each.
+        figures: PNG files by name.
+    """
 
     scores: tuple[Score, ...]
     contract: Flat
     ids: Tensor
     columns: Mapping[str, Tensor]
     warnings: tuple[str, ...] = ()
+    audits: tuple[Mapping[str, Any], ...] = ()
+    figures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

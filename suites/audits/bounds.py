@@ -1,0 +1,157 @@
+"""The order of bounds: what is called lower does not lie above what is exact, or called upper."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from torchstone.models.model import ExplicitApproximate, ExplicitExact, LatentVariable, ModelError
+from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
+from torchstone.suites.audits.simulation import Simulation, simulated
+from torchstone.suites.audits.subject import Subject, draws_nothing
+from torchstone.suites.metrics.bounds import importance_weighted_bound
+from torchstone.suites.metrics.evidence import log_bet, p_value, worth
+from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob
+
+__all__ = ["BoundOrdering"]
+
+WEIGHTS = 16
+STAKES = (1.0, 0.5, 0.1)
+ROUNDING = {True: 1e-9, False: 1e-5}  # relative, in float64 and not
+REPEATS = 32
+SURE = 6.0  # standard errors
+
+
+@final
+class BoundOrdering(Audit):
+    r"""A latent-variable model's weights, on data simulated from the model itself, between a lower and an upper bound.
+
+    Whoever simulates an example knows one exact draw :math:`z^*` from its posterior. The reciprocal of the weight there
+    has the mean :math:`1 / p(x)`, and independent weights of draws from the encoder have the mean :math:`p(x)`, so that
+    the product of both has a mean of at most one whatever the encoder is worth: an e-value. It grows where draws of the
+    encoder have weights that are too large, because it states more density elsewhere than it draws from there. Two
+    lower bounds are never held against each other.
+
+    Where the same model also gives an exact density the weights are held against that. On every set of weights the
+    bound of all is at least the mean of the bounds of the halves.
+
+    Source: Grosse, Ghahramani and Adams, "Sandwiching the marginal likelihood using bidirectional Monte Carlo", 2015,
+    arXiv:1511.02543; here with the encoder for its path.
+    """
+
+    name: ClassVar[str] = "bound ordering"
+    claim: ClassVar[str] = "What bounds the density from below does not lie above it."
+
+    def audit(self, subject: Subject) -> Finding:
+        """Compare the bounds."""
+        model = subject.model
+        if not isinstance(model, ExplicitApproximate):
+            return Finding.not_applicable("The model gives no bound.")
+        if isinstance(model, LatentVariable):
+            violation = _nesting(subject)
+            if violation > ROUNDING[True]:
+                witness = f"The bound of all weights lies {violation:.3g} of itself below the mean bound of halves."
+                return Finding(Verdict.FAIL, Grade.PROVED, witness, violation)
+        if isinstance(model, ExplicitExact):
+            return _exact(subject)
+        if isinstance(model, LatentVariable):
+            return _simulated(subject)
+        return Finding.not_applicable("The model has neither latents nor an exact density to hold its bound to.")
+
+
+def _nesting(subject: Subject) -> float:
+    """The largest ``(L_K + L'_K) / 2 - L_2K`` over test examples, relative to it: above 0 by rounding at most."""
+    x, y = subject.test(min(16, subject.examples))
+    weights = torch.stack([subject.log_density(x, y, f"bound ordering/nesting/{k}") for k in range(2 * WEIGHTS)])
+    whole = importance_weighted_bound(weights)
+    halves = importance_weighted_bound(weights.view(2, WEIGHTS, -1), dim=1).mean(0)
+    excess = (halves - whole) / whole.abs().clamp_min(1.0)
+    known = excess.isfinite()
+    return float(excess[known].amax()) if bool(known.any()) else 0.0
+
+
+def _simulated(subject: Subject) -> Finding:
+    n = subject.examples
+    found = simulated(subject, n, "bound ordering/simulated")
+    upper, lower = _at_truth(subject, found), _lower(subject, found.x, found.y)
+    usable = lower.isfinite() & upper.isfinite()
+    if not bool(usable.any()):
+        return Finding.inconclusive("No example that the model simulates has a finite weight.")
+    evidence = log_bet(torch.where(usable, lower, -math.inf), torch.where(usable, upper, 0.0), STAKES)
+    slack = float((upper - lower)[usable].mean())
+    return Finding.tested(
+        p_value(evidence),
+        evidence,
+        f"On {n} examples simulated from the model the lower bound of {WEIGHTS} weights lies {slack:.4g} nats below "
+        "the upper bound of one exact posterior draw, on average.",
+        f"Would see bounds that are {max(slack, 0.0) + 10 / n:.3g} nats per example too near or crossed, at n = {n}; "
+        "the better the encoder, the less is needed.",
+    )
+
+
+def _at_truth(subject: Subject, found: Simulation) -> Tensor:
+    """``log p(x, z) - log q(z|x)`` at the latent that each example was simulated from, ``(n,)``."""
+    model = subject.model
+    assert isinstance(model, LatentVariable)
+    with torch.no_grad():
+        prior = model.prior(found.y).log_prob(found.z).double()
+        posterior = model.posterior(found.x, found.y).log_prob(found.z).double()
+        likelihood = model.likelihood(found.z, found.y).log_prob(found.x).double()
+    for name, answer in (("prior", prior), ("posterior", posterior), ("likelihood", likelihood)):
+        if answer.shape != (len(found.x),):
+            raise ModelError(
+                f"{type(model).__name__}.{name} gives log-densities of shape {tuple(answer.shape)} for {len(found.x)} "
+                "examples; wrap it in torch.distributions.Independent so that it covers the whole event."
+            )
+    return (prior + likelihood - posterior).cpu()
+
+
+def _lower(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
+    """The importance-weighted bound from new draws of the encoder, ``(n,)``."""
+    model, context = subject.model, subject.context
+    assert isinstance(model, LatentVariable)
+    return ask_importance_weighted(model, x, y, WEIGHTS, context.rng("audit/bound ordering/lower"), context)
+
+
+def _exact(subject: Subject) -> Finding:
+    """Any bound against the exact density of the same model, on test examples as the model takes them."""
+    model, device = subject.model, subject.context.device
+    assert isinstance(model, ExplicitApproximate) and isinstance(model, ExplicitExact)
+    x, labels = subject.test(subject.examples)
+    x, y = subject.own(x), None if labels is None else labels.to(device)
+    exact = worth(ask_log_prob(model, x, y))
+    possible = exact > -math.inf
+    if not bool(possible.any()):
+        return Finding.inconclusive("The exact density of every test example is zero.")
+    power = f"Would see a bound that is {10 / len(x):.2g} nats per example above the density, at n = {len(x)}."
+    if isinstance(model, LatentVariable):
+        lower = _lower(subject, x, y)
+        evidence = log_bet(lower[possible], exact[possible], STAKES)
+        witness = f"Bounds of {WEIGHTS} weights are {_mean_excess(lower, exact):+.4g} nats above the exact density."
+        return Finding.tested(p_value(evidence), evidence, witness, power)
+    steady = draws_nothing(model, x, y, subject.context.rng("audit/bound ordering/draws"))
+    rngs = [subject.context.rng("audit/bound ordering/elbo", repeat) for repeat in range(2 if steady else REPEATS)]
+    excess = (torch.stack([ask_elbo(model, x, y, rng) for rng in rngs]) - exact)[:, possible]
+    excess = excess[:, excess.isfinite().all(0)]
+    if excess.numel() == 0:
+        return Finding.inconclusive("The bound of every test example is infinite.")
+    surplus = excess.mean(0) - SURE * excess.std(0) / math.sqrt(len(rngs))
+    largest = float(surplus.amax())
+    above = largest > ROUNDING[subject.dtype is torch.float64] * max(1.0, float(exact[possible].abs().amax()))
+    return Finding(
+        (Verdict.FAIL if steady else Verdict.FLAG) if above else Verdict.PASS,
+        Grade.PROVED if steady and above else Grade.INVARIANT,
+        f"The bound lies {largest:.4g} nats above the exact density of an example, beyond {SURE:g} standard errors."
+        if above
+        else f"The bound of none of {excess.shape[1]} examples lies above its exact density.",
+        largest,
+        power="The bound takes no draws: any excess is a proof." if steady else "Draws of a bound can flag, not fail.",
+    )
+
+
+def _mean_excess(lower: Tensor, exact: Tensor) -> float:
+    difference = lower - exact
+    return float(difference[difference.isfinite()].mean()) if bool(difference.isfinite().any()) else -math.inf

@@ -1,0 +1,1 @@
+"""What the `elbo` suite measures of latent-variable models, a part in each file."""

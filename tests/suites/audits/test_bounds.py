@@ -1,0 +1,126 @@
+"""Bounds in their order."""
+
+import pytest
+import torch
+from torch.distributions import Distribution, MultivariateNormal
+from torchstone_extension.audited import Bits, Bounded, DeepBits, RareLoss
+from torchstone_extension.data import dataset
+from torchstone_extension.honest import FreeBound, GaussianVAE, LabelledNormal, LinearGaussianVAE
+
+from torchstone.models import Continuous, ExplicitExact, Space
+from torchstone.models.approximate.vae import vae
+from torchstone.suites.audits.bounds import BoundOrdering, _at_truth, _lower
+from torchstone.suites.audits.marginals import ConditionalMarginal
+from torchstone.suites.audits.simulation import simulated
+from torchstone.suites.audits.subject import Subject
+from torchstone.suites.context import Context
+from torchstone.suites.data.embedded import digits
+from torchstone.suites.data.synthetic import bernoulli, linear_gaussian, mixture
+
+
+def test_both_bounds_meet_the_density_where_the_encoder_is_exact():
+    """The weight is then p(x) at every latent, drawn or true: both bounds equal it, in float64."""
+    data = linear_gaussian()
+    subject = Subject(LinearGaussianVAE(), data, Context(), 50)
+    found = simulated(subject, 50, "test")
+    truth = data.source.log_prob(found.x)
+    assert torch.allclose(_at_truth(subject, found), truth, rtol=1e-9)
+    assert torch.allclose(_lower(subject, found.x, found.y), truth, rtol=1e-9)
+
+
+def test_honest_encoders_pass_however_bad(look):
+    for model, data in (
+        (LinearGaussianVAE(), linear_gaussian()),
+        (GaussianVAE(), mixture()),
+        (DeepBits(), bernoulli()),
+        (DeepBits(slope=3.0), bernoulli()),
+        (vae(digits().space), digits()),
+        (vae(digits().space, decoder="gaussian"), digits()),
+        (vae(digits().space, conditional=True), digits()),
+    ):
+        finding = look(BoundOrdering(), model, data).finding
+        assert finding.verdict == "pass" and finding.p_value > 0.05, type(model)
+
+
+class Wider(LinearGaussianVAE):
+    """Draws from the exact posterior, and states a density that is twice as wide: each weight is too large."""
+
+    def posterior(self, x, y=None):
+        exact = super().posterior(x)
+        return Misstated(exact, MultivariateNormal(exact.mean, 4 * self.covariance))
+
+
+class Misstated(Distribution):
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, drawn, stated):
+        self.drawn, self.stated = drawn, stated
+        super().__init__(drawn.batch_shape, drawn.event_shape, validate_args=False)
+
+    def sample(self, sample_shape=()):
+        return self.drawn.sample(torch.Size(sample_shape))
+
+    def log_prob(self, value):
+        return self.stated.log_prob(value)
+
+
+def test_an_encoder_that_states_more_than_it_draws_from_fails(look):
+    finding = look(BoundOrdering(), Wider(), linear_gaussian(), examples=200).finding
+    assert finding.verdict == "fail" and finding.grade == "B"
+
+
+def test_labels_go_with_their_latents(look):
+    y = torch.arange(40) % 3
+    data = dataset(torch.randn(40, 1, dtype=torch.float64), 0, y=y, classes=3, support=Continuous(-9.0, 9.0))
+    space = Space((1,), Continuous(-float("inf"), float("inf")), 3)
+    finding = look(BoundOrdering(), LabelledNormal(space), data).finding
+    assert finding.verdict == "pass" and abs(finding.statistic) < 1e-6
+
+
+class Both(GaussianVAE, ExplicitExact):
+    """A latent-variable model that knows its exact density, N(0, 3/2), and states it ``short`` nats too low."""
+
+    def __init__(self, short):
+        super().__init__()
+        self.short = short
+
+    def log_prob(self, x, y=None):
+        return torch.distributions.Normal(0.0, 1.5**0.5).log_prob(x.double())[:, 0] - self.short
+
+
+def test_weights_against_an_exact_density(look):
+    assert look(BoundOrdering(), Both(0.0), mixture(), examples=200).finding.verdict == "pass"
+    assert look(BoundOrdering(), Both(2.0), mixture(), examples=200).finding.verdict == "fail"
+
+
+def test_a_bound_without_draws_above_the_density_is_a_proof(look):
+    assert look(BoundOrdering(), Bounded(slack=0.0), bernoulli()).finding.verdict == "pass"
+    finding = look(BoundOrdering(), Bounded(slack=-1e-3), bernoulli()).finding
+    assert finding.verdict == "fail" and finding.grade == "A" and finding.statistic == pytest.approx(1e-3, rel=1e-6)
+
+
+def test_a_bound_with_draws_is_at_most_flagged(look):
+    assert look(BoundOrdering(), Bounded(slack=0.1, noise=0.5), bernoulli()).finding.verdict == "pass"
+    assert look(BoundOrdering(), Bounded(slack=-2.0, noise=0.5), bernoulli()).finding.verdict == "flag"
+
+    class Rare(RareLoss, ExplicitExact):
+        """Draws that all agree and lie above the density, honestly."""
+
+        def log_prob(self, x, y=None):
+            return Bits().log_prob(x)
+
+    assert look(BoundOrdering(), Rare(), bernoulli()).finding.verdict == "flag"
+
+
+def test_a_bound_with_nothing_to_hold_it_to_is_left_alone(look):
+    assert look(BoundOrdering(), FreeBound(), mixture()).finding.verdict == "not-applicable"
+    assert look(BoundOrdering(), Bits(), bernoulli()).finding.verdict == "not-applicable"
+
+
+def test_nobody_promises_a_joint_density(look):
+    for model, data, reason in (
+        (Bits(), bernoulli(), "takes no labels"),
+        (DeepBits(), bernoulli(), "no exact density"),
+    ):
+        finding = look(ConditionalMarginal(), model, data).finding
+        assert finding.verdict == "not-applicable" and reason in finding.witness
