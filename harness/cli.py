@@ -119,6 +119,31 @@ def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: b
     sys.exit(_fit(asked, results, output))
 
 
+@bench.command()
+@click.argument("arguments", nargs=-1, metavar="[key=value]...")
+@results_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("markdown", "html", "json")),
+    help="How the certificate is written; default: by the ending of --output, or markdown.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write it to this file, and not to standard output.")
+@click.option("--fresh", is_flag=True, help="Audit again what the store has already.")
+@debug_option
+def audit(
+    arguments: tuple[str, ...], results: Path, form: str | None, output: Path | None, fresh: bool, debug: bool
+) -> None:
+    """Test what a model claims, and certify it: model=transformer data=digits.
+
+    The arguments are those of run, without suite. The certificate is also kept, with its pictures, as a web page in the
+    folder certificates of the records. The exit code is 1 where an audit was failed.
+    """
+    from torchstone.harness.certify import asked_of, form_of
+
+    sys.exit(_audit(asked_of(arguments), results, form_of(form, output), output, fresh))
+
+
 @bench.command(name="list")
 @click.argument("what", type=click.Choice(("models", "suites", "data", "metrics")), required=False)
 @click.option(
@@ -229,6 +254,32 @@ def _request(arguments: Sequence[str], source: Path | None) -> Request:
 
 
 def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
+    records, code = _cells(asked, results, fresh)
+    _print_table(records, results, form)
+    return code
+
+
+def _audit(asked: Request, results: Path, form: str, output: Path | None, fresh: bool) -> int:
+    from torchstone.harness.certify import keep, written
+    from torchstone.results.files import write_whole
+
+    if output is not None and max(map(len, (asked.model, asked.data, asked.seed))) > 1:
+        raise InputError(
+            f"--output {output}: one file holds one certificate; name one model, one dataset and one seed."
+        )
+    records, code = _cells(asked, results, fresh)
+    for path in keep(records, results):
+        click.echo(f"The certificate with its pictures is in {path}.", err=True)
+    pages = "\n".join(written(records, results, form))
+    if output is not None and pages:
+        write_whole(output, pages.encode())
+    elif pages:
+        _print(pages)
+    return code
+
+
+def _cells(asked: Request, results: Path, fresh: bool) -> tuple[list[Record], int]:
+    """The records of what was asked, as far as it got, and the exit code that they make."""
     from torchstone.harness.display import Display
     from torchstone.harness.execution import executor
     from torchstone.harness.runner import Finished
@@ -250,18 +301,21 @@ def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
             code = INTERRUPTED
         finally:
             worker.close()
-    _print_table([cell.record for cell in finished if cell.record is not None], form)
+    records = [cell.record for cell in finished if cell.record is not None]
+    if code == DONE and any(audit.get("verdict") == "fail" for record in records for audit in record.audits):
+        code = SAYS_NO
     if code == DONE and any(cell.failed for cell in finished):
-        return SOME_FAILED
-    return code
+        code = SOME_FAILED
+    return records, code
 
 
-def _print_table(records: Sequence[Record], form: str) -> None:
+def _print_table(records: Sequence[Record], results: Path, form: str) -> None:
     from torchstone.results.frame import frame_of
     from torchstone.results.render import render
+    from torchstone.results.store import Store
 
     if records:
-        _print(render(frame_of(records), form))
+        _print(render(frame_of(records, Store(results)), form))
 
 
 def _print(text: str) -> None:

@@ -102,6 +102,7 @@ def _collect(
     from torchstone.harness.runner import run as run_cells
     from torchstone.results.frame import frame_of
     from torchstone.results.record import RecordError
+    from torchstone.results.store import Store
 
     records = []
     with Display() if progress else nullcontext() as display:
@@ -117,7 +118,7 @@ def _collect(
                     display.finished(finished)
         finally:
             worker.close()
-    return Results(tuple(records), frame_of(records))
+    return Results(tuple(records), frame_of(records, Store(results)))
 
 
 def _silent(what: str, done: int, total: int) -> None:

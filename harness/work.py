@@ -35,6 +35,9 @@ from torchstone.suites.suite import Evaluation, Suite
 __all__ = ["build_model", "failed", "fit_cell", "load_data", "load_suite", "run_cell"]
 
 
+LONGEST = 300  # characters of an error's message that a reason quotes
+
+
 def run_cell(cell: Cell, progress: Progress) -> Outcome:
     """Run one cell, or find what it gave before, and keep its record.
 
@@ -43,6 +46,7 @@ def run_cell(cell: Cell, progress: Progress) -> Outcome:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     store, run = Store(cell.results), _Run(cell, progress)
     arrays: Mapping[str, Any] | None = None
+    figures: Mapping[str, bytes] = {}
     warnings: tuple[str, ...] = ()
     try:
         reason = run.prepare()
@@ -54,20 +58,21 @@ def run_cell(cell: Cell, progress: Progress) -> Outcome:
             facts: dict[str, Any] = {"status": Status.SKIPPED, "reason": reason}
         else:
             evaluation = run.evaluate()
-            arrays = {"id": evaluation.ids, **evaluation.columns}
-            warnings = evaluation.warnings
+            arrays = {"id": evaluation.ids, **evaluation.columns} if evaluation.columns else None
+            figures, warnings = evaluation.figures, evaluation.warnings
             facts = {
                 "status": Status.COMPLETED,
                 "reason": " ".join(warnings),
                 "scores": evaluation.scores,
                 "contract": evaluation.contract,
+                "audits": evaluation.audits,
             }
     except (BenchError, RecordError):
         raise
     except Exception as error:
         facts = {"status": Status.FAILED, "reason": _reason(error)}
     record = run.record(started, time.perf_counter() - clock, facts)
-    return Outcome(store.write(record, arrays), warnings=warnings)
+    return Outcome(store.write(record, arrays, figures), warnings=warnings)
 
 
 def fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
@@ -314,6 +319,8 @@ def _reason(error: Exception) -> str:
     message = " ".join(str(error).split()) or "no message"
     if isinstance(error, ModelError | DataError):
         return message
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]} …"  # torch shows whole tensors
     frame = traceback.extract_tb(error.__traceback__)[-1]
     own = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
     frame = own[-1] if own else frame

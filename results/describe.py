@@ -32,8 +32,9 @@ def describe(record: Record) -> str:
         _part("fingerprints", _facts(record.fingerprints)),
         _part("identity", record.identity),
         _part("audits", _audits(record)),
+        *(_part(str(audit.get("audit")), _audit(audit)) for audit in record.audits),
         _part("examples", _examples(record)),
-        _part("figures", ", ".join(record.figures)),
+        _part("figures", _figures(record)),
         _part("started", f"{record.started}, {record.seconds:.3g} seconds"),
         _part("environment", _facts(environment)),
         _part("versions", _facts(versions)),
@@ -79,10 +80,27 @@ def _word(value: Any) -> str:
 
 
 def _audits(record: Record) -> str:
+    """How many ended how, and which were failed."""
     verdicts = Counter(str(audit.get("verdict")) for audit in record.audits)
     failed = [str(audit.get("audit")) for audit in record.audits if audit.get("verdict") == "fail"]
     words = [f"{times} {verdict}" for verdict, times in sorted(verdicts.items())]
     return ", ".join(words) + (f" ({', '.join(failed)} failed)" if failed else "")
+
+
+def _audit(audit: Mapping[str, Any]) -> str:
+    """The verdict of one, with its grade, and what was seen."""
+    grade, p_value = audit.get("grade"), audit.get("p_value")
+    judged = audit.get("verdict") not in ("not-applicable", "inconclusive")
+    words = [
+        str(audit.get("verdict")) + (f", {grade}" if judged and grade else ""),
+        "" if p_value is None else f"p {number(p_value):.2g}",
+        str(audit.get("witness") or ""),
+    ]
+    return "; ".join(word for word in words if word)
+
+
+def _figures(record: Record) -> str:
+    return f"PNG files beside it: {', '.join(record.figures)}" if record.figures else ""
 
 
 def _examples(record: Record) -> str:

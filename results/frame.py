@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchstone.results.grades import CERTIFICATE, UNAUDITED, Certified, audited, certified, grade
 from torchstone.results.record import Kind, Record, RecordError, check_types, number
 from torchstone.results.scan import Problem, scan
 from torchstone.results.store import Store
@@ -24,6 +25,8 @@ _OF_RECORD = (
 _OF_SCORE = ("metric", "unit", "kind", "higher_is_better", "n")
 
 _RECORD = ("record", *_OF_RECORD, "settings", "code", "record_contract")
+# What is read of a record to find its certificate, and is not shown.
+_CERTIFIED = ("weights", "data", "stated")
 _SCORE = (*_OF_SCORE, "value", "stderr", "ci_low", "ci_high", "position", "contract", "parameters")
 _NUMBERS = ("value", "stderr", "ci_low", "ci_high", "n")
 
@@ -38,7 +41,8 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
 
     Columns of the record: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``,
     ``dataset``, ``seed``, ``status``, ``reason``, ``started``, ``seconds``, ``settings`` and ``record_contract`` (as
-    canonical JSON), ``code`` (its fingerprint).
+    canonical JSON), ``code`` (its fingerprint), and ``audit``: the grade of the newest certificate of the same model on
+    the same data, ``unaudited`` where there is none, and missing for certificates themselves.
 
     Columns of the score: ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``, ``value``, ``stderr``,
     ``ci_low``, ``ci_high``, ``position`` (within its record), ``contract`` (the record's and its own, as canonical
@@ -53,9 +57,10 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
     return table
 
 
-def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same table of records that are at hand."""
-    table = _table(_row(record.id, record.to_dict()) for record in records)
+def frame_of(records: Iterable[Record], store: Store | None = None) -> pd.DataFrame:
+    """The same table of records that are at hand; certificates are also looked for in ``store``."""
+    known = [] if store is None else _read(store, [], CERTIFICATE)
+    table = _table((_row(record.id, record.to_dict()) for record in records), known)
     table.attrs["problems"] = []
     return table
 
@@ -64,11 +69,13 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 _Row = tuple[tuple[Any, ...], list[tuple[Any, ...]]]
 
 
-def _read(source: Store | Path | str, problems: list[Problem]) -> Iterator[_Row]:
+def _read(source: Store | Path | str, problems: list[Problem], suite: str | None = None) -> Iterator[_Row]:
     folder = source.folder if isinstance(source, Store) else Path(source)
     if not folder.exists():
         problems.append(Problem(folder, "there is no such folder"))
     for name, id, content in scan(folder, problems):
+        if suite is not None and content.get("suite") != suite:
+            continue
         try:
             yield _row(id, content)
         except (AttributeError, KeyError, RecordError, TypeError, ValueError) as error:
@@ -78,8 +85,9 @@ def _read(source: Store | Path | str, problems: list[Problem]) -> Iterator[_Row]
 def _row(id: str, content: Mapping[str, Any]) -> _Row:
     check_types(content)
     contract, scores = content["contract"], content["scores"]
-    settings, shared, code = _canonical(content["settings"]), _canonical(contract), content["fingerprints"].get("code")
-    own = (id, *_record_facts(content), settings, code, shared)
+    settings, shared, prints = _canonical(content["settings"]), _canonical(contract), content["fingerprints"].get
+    stated = grade(content["audits"]) if content["audits"] else None
+    own = (id, *_record_facts(content), settings, prints("code"), shared, prints("weights"), prints("data"), stated)
     if not scores:
         return own, [(None,) * (len(_SCORE) - 2) + (shared, {})]
     return own, [_score(position, score, contract, shared) for position, score in enumerate(scores)]
@@ -108,12 +116,14 @@ def _canonical(content: Mapping[str, Any]) -> str:
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _table(rows: Iterable[_Row]) -> pd.DataFrame:
+def _table(rows: Iterable[_Row], certificates: Iterable[_Row] = ()) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     found = list({own[0]: (own, scores) for own, scores in rows}.values())
-    records = pd.DataFrame(_columns(_RECORD, [own for own, _ in found]))
+    columns = _columns((*_RECORD, *_CERTIFIED), [own for own, _ in found])
+    grades = _grades(columns, _columns((*_RECORD, *_CERTIFIED), [own for own, _ in certificates]))
+    records = pd.DataFrame({name: columns[name] for name in _RECORD} | {"audit": grades})
     scores = _columns(_SCORE, [score for _, scores in found for score in scores])
     contracts, parameters = scores.pop("contract"), scores.pop("parameters")
     numeric = {name: np.array(scores[name], dtype=float) for name in _NUMBERS}
@@ -127,7 +137,26 @@ def _table(rows: Iterable[_Row]) -> pd.DataFrame:
     return pd.concat(parts, axis=1)
 
 
-def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+def _grades(columns: Mapping[str, Sequence[Any]], more: Mapping[str, Sequence[Any]]) -> list[str | None]:
+    """The grade beside each record of ``columns``: that of its newest certificate, there or in ``more``."""
+    latest = audited(
+        (_certified(each, place), each["started"][place], each["record"][place], each["stated"][place])
+        for each in (columns, more)
+        for place, suite in enumerate(each["suite"])
+        if suite == CERTIFICATE and each["status"][place] == "completed" and each["stated"][place] is not None
+    )
+    return [
+        None if suite == CERTIFICATE else latest.get(_certified(columns, place), UNAUDITED) if latest else UNAUDITED
+        for place, suite in enumerate(columns["suite"])
+    ]
+
+
+def _certified(columns: Mapping[str, Sequence[Any]], place: int) -> Certified | None:
+    fingerprints = {name: columns[name][place] for name in ("data", "weights", "code")}
+    return certified(columns["model"][place], columns["dataset"][place], columns["settings"][place], fingerprints)
+
+
+def _columns(names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in names}
 
 

@@ -39,7 +39,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One completed record; its values are named by column, the headline first."""
+    """One completed record; its values are named by column, the headline first; ``audit`` is the grade beside them."""
 
     record: str
     suite: str
@@ -52,6 +52,7 @@ class Measurement:
     settings: str
     code: str | None
     contract: str
+    audit: str | None
     values: Mapping[str, Value]
 
 
@@ -87,8 +88,9 @@ def measurements(scores: pd.DataFrame) -> list[Measurement]:
 def comparable(found: Sequence[Measurement]) -> Callable[[Measurement], tuple[Any, ...]]:
     """A key that is equal for measurements that may share a block.
 
-    They agree in suite, version, dataset, contract and kinds; and where the signatures of a column disagree among such
-    measurements, also in those: so a column has one signature, and a column that some lack divides nothing.
+    They agree in suite, version, dataset, contract and the kind of the headline; and where the signatures of a column
+    disagree among such measurements, also in those: so a column has one signature, and a column that some lack divides
+    nothing.
     """
     signatures: dict[tuple[Any, ...], dict[str, set[Hashable]]] = {}
     for each in found:
@@ -106,20 +108,21 @@ def comparable(found: Sequence[Measurement]) -> Callable[[Measurement], tuple[An
 
 _COPIED = (
     "record", "suite", "suite_version", "model", "family", "dataset", "seed", "started", "settings", "code",
+    "audit",
 )  # fmt: skip
 _SCORED = ("metric", "value", "stderr", "unit", "kind", "higher_is_better", "n", "contract")
 
 
 def _shared(each: Measurement) -> tuple[Any, ...]:
-    kinds = tuple(sorted({value.kind.value for value in each.values.values()}))
-    return each.suite, each.suite_version, each.dataset, each.contract, kinds
+    headline = next(iter(each.values.values()))
+    return each.suite, each.suite_version, each.dataset, each.contract, headline.kind.value
 
 
 def _measurement(rows: Sequence[Mapping[str, Any]]) -> Measurement:
     first = rows[0]
     choices = [_choices(row) for row in rows]
     names = _column_names([(row["metric"], chosen) for row, chosen in zip(rows, choices, strict=True)])
-    copied = {name: first[name] for name in _COPIED} | {"code": _text(first["code"])}
+    copied = {name: first[name] for name in _COPIED} | {name: _text(first[name]) for name in ("code", "audit")}
     values = {name: _value(row, chosen) for name, row, chosen in zip(names, rows, choices, strict=True)}
     return Measurement(**copied, contract=first["record_contract"], values=values)
 

@@ -42,8 +42,12 @@ EDITED = "its id does not match its content: it was edited or damaged"
 Scalar: TypeAlias = str | int | float | bool | None
 Flat: TypeAlias = Mapping[str, Scalar]
 
-# The parameters of a score that are measured. All others are choices, and choices that differ keep two numbers apart.
-OUTCOMES = frozenset({"estimator_stderr", "nonfinite"})
+# The parameters of a score that are measured, or the model's own. All others are choices, and choices that differ keep
+# two numbers apart.
+OUTCOMES = frozenset({
+    "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "effective_samples", "estimator_stderr",
+    "latents", "nonfinite",
+})  # fmt: skip
 
 _NON_FINITE = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from torchstone.results.cells import ABSENT, printable, quantity, small
 from torchstone.results.escape import html_text, latex_text, markdown_text
+from torchstone.results.grades import UNAUDITED
 from torchstone.results.table import Block, Cell, Column, Row, Table, table
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def render(source: pd.DataFrame | Table, format: Format | str = Format.MARKDOWN)
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A column as it is shown: a heading, a text for each row, and the metric it belongs to."""
+    """A column as it is shown: a heading, a text for each row, the metric it belongs to, and whether it holds words."""
 
     heading: str
     texts: Sequence[str]
     metric: str
+    words: bool = False
 
 
 def _markdown(source: Table) -> str:
@@ -93,7 +95,7 @@ def _width(column: _Shown) -> int:
 
 
 def _alignment(columns: Sequence[_Shown]) -> tuple[str, ...]:
-    return tuple("right" if column.metric else "left" for column in columns)
+    return tuple("left" if column.words else "right" for column in columns)
 
 
 def _latex(source: Table) -> str:
@@ -104,7 +106,7 @@ def _latex(source: Table) -> str:
 
 def _latex_block(block: Block) -> str:
     columns = [_escaped(column, latex_text) for column in _columns(block)]
-    shape = "".join("r" if column.metric else "l" for column in columns)
+    shape = "".join("l" if column.words else "r" for column in columns)
     caption = latex_text(f"{block.caption}. {_legend(block)}")
     grid = _frame(columns).to_latex(index=False, escape=False, caption=caption, column_format=shape)
     return "\n".join([str(grid).rstrip(), *(rf"\noindent {latex_text(note)}\par" for note in block.notes)])
@@ -121,7 +123,7 @@ def _html(source: Table) -> str:
 def _html_block(block: Block) -> str:
     import pandas as pd
 
-    shown = [_Shown(printable(c.heading), [printable(text) for text in c.texts], c.metric) for c in _columns(block)]
+    shown = [_escaped(column, printable) for column in _columns(block)]
     with pd.option_context("display.max_colwidth", None):
         grid = _frame(shown).to_html(index=False, escape=True, border=0)
     notes = "".join(f"<p>{html_text(note)}</p>\n" for note in block.notes)
@@ -162,6 +164,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         "family": row.family,
         "seeds": list(row.seeds),
         "records": list(row.records),
+        "audit": row.audit,
         "cells": {
             name: {
                 "value": _strict(cell.value),
@@ -190,16 +193,18 @@ _RENDERERS: Mapping[Format, Callable[[Table], str]] = {
 
 
 def _columns(block: Block) -> list[_Shown]:
-    """Model; family and seeds where the rows differ in them; each metric, and beside it its other uncertainties."""
+    """Model; family and seeds where the rows differ in them; each metric with its other uncertainties; the audit."""
     rows = block.rows
-    shown = [_Shown("model", [f"{row.model} {row.label}".strip() for row in rows], "")]
+    shown = [_Shown("model", [f"{row.model} {row.label}".strip() for row in rows], "", words=True)]
     if len({row.family for row in rows}) > 1:
-        shown.append(_Shown("family", [row.family for row in rows], ""))
+        shown.append(_Shown("family", [row.family for row in rows], "", words=True))
     if any(len(row.seeds) > 1 for row in rows):
         shown.append(_Shown("seeds", [str(len(row.seeds)) for row in rows], "seeds"))
-    return shown + [
-        one for column in block.columns for one in _metric(column, [row.cells.get(column.name) for row in rows])
-    ]
+    for column in block.columns:
+        shown += _metric(column, [row.cells.get(column.name) for row in rows])
+    if any(row.audit is not None for row in rows):
+        shown.append(_Shown("audit", [row.audit or ABSENT for row in rows], "audit", words=True))
+    return shown
 
 
 def _metric(column: Column, cells: Sequence[Cell | None]) -> list[_Shown]:
@@ -215,14 +220,19 @@ def _metric(column: Column, cells: Sequence[Cell | None]) -> list[_Shown]:
 
 def _legend(block: Block) -> str:
     """Units and directions, and what the rows have in common."""
-    directions: dict[bool, list[str]] = {}
+    directions: dict[bool, dict[str, list[str]]] = {}
     for column in block.columns:
-        directions.setdefault(column.higher_is_better, []).append(f"{column.name} in {column.unit}")
-    words = [f"{', '.join(names)}: {'higher' if up else 'lower'} is better" for up, names in directions.items()]
+        directions.setdefault(column.higher_is_better, {}).setdefault(column.unit, []).append(column.name)
+    words = []
+    for up, units in directions.items():
+        names = ", ".join(f"{', '.join(metrics)} in {unit}" for unit, metrics in units.items())
+        words.append(f"{names}: {'higher' if up else 'lower'} is better")
     families = {row.family for row in block.rows}
     seeds = {row.seeds for row in block.rows}
     words += [f"all {family}" for family in families if len(families) == 1]
     words += [f"seed {row[0]}" for row in seeds if len(seeds) == 1 and len(row) == 1]
+    if any(row.audit not in (None, UNAUDITED, "fail") for row in block.rows):
+        words.append("audit: A proved, B tested, C held wherever tried, D declared")
     return "; ".join(words)
 
 
@@ -234,4 +244,5 @@ def _frame(columns: Sequence[_Shown]) -> pd.DataFrame:
 
 
 def _escaped(column: _Shown, escape: Callable[[str], str]) -> _Shown:
-    return _Shown(escape(column.heading), [escape(text) for text in column.texts], column.metric)
+    texts = [escape(text) for text in column.texts]
+    return replace(column, heading=escape(column.heading), texts=texts)

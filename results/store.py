@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,29 +47,41 @@ class Store:
         """Raises RecordError, saying why, where records could not be written; to be asked before hours of work."""
         files.check_writable(self.folder)
 
-    def write(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> Record:
-        """Keeps ``record``, and returns it as it was kept: with ``arrays`` naming its per-example values.
+    def write(
+        self,
+        record: Record,
+        arrays: Mapping[str, ArrayLike] | None = None,
+        figures: Mapping[str, bytes] | None = None,
+    ) -> Record:
+        """Keeps ``record``, and returns it as it was kept: with ``arrays`` and ``figures`` naming its siblings.
 
         Args:
-            record: What was measured. Its own ``arrays`` is replaced where per-example values are given.
+            record: What was measured. Its own ``arrays`` and ``figures`` are replaced where siblings are given.
             arrays: Per-example values by name, ``id`` among them; they are on the disk before the record is.
+            figures: PNG files by name; they are on the disk before the record is.
 
         Raises:
             RecordError: The disk is full, the folder cannot be written, or a value cannot be kept.
         """
-        content = None
+        siblings: dict[str, bytes] = {}
         if arrays:
             content, facts = per_example.pack(arrays)
             record = dataclasses.replace(record, arrays=facts)
+            siblings[".parquet"] = content
+        if figures:
+            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in figures.items()}
+            record = dataclasses.replace(record, figures=hashes)
+            siblings |= {f".{name}.png": content for name, content in figures.items()}
         text, path = record.to_json().encode(), self._path(record.id)
         files.make_folder(self.folder)
-        if content is not None:
-            files.write_whole(path.with_suffix(".parquet"), content)
         try:
+            for ending, content in siblings.items():
+                files.write_whole(path.with_suffix(ending), content)
             files.write_whole(path, text)
         except RecordError:
-            if content is not None and not path.exists():
-                files.remove(path.with_suffix(".parquet"))
+            if not path.exists():
+                for ending in siblings:
+                    files.remove(path.with_suffix(ending))
             raise
         return record
 
@@ -125,6 +138,23 @@ class Store:
             raise RecordError(f"{path}: the per-example values cannot be read: {error.strerror}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
+
+    def figures(self, record: Record) -> dict[str, bytes]:
+        """The pictures of ``record`` by name, as PNG; empty where it has none.
+
+        Raises:
+            RecordError: A file is missing, or is not the one the record was written with.
+        """
+        found = {}
+        for name, stated in record.figures.items():
+            path = self._path(record.id).with_suffix(f".{name}.png")
+            try:
+                found[name] = path.read_bytes()
+            except OSError as error:
+                raise RecordError(f"{path}: the picture cannot be read: {error.strerror}") from error
+            if hashlib.sha256(found[name]).hexdigest() != stated:
+                raise RecordError(f"{path}: it is not the picture that the record was written with")
+        return found
 
     def _path(self, id: str) -> Path:
         return self.folder / f"{id}.json"

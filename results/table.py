@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchstone.results.captions import captions
+from torchstone.results.grades import worst
 from torchstone.results.labels import Variant, labels, variant
 from torchstone.results.measurements import Measurement, Value, comparable, current, measurements
 from torchstone.results.record import Kind
@@ -46,7 +47,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model with one choice of settings: ``label`` says what sets it apart from the model's other rows."""
+    """One model with one choice of settings: ``label`` says what sets it apart from the model's other rows.
+
+    ``audit`` is the grade of its latest certificate, the worst over its seeds; None where the row is a certificate.
+    """
 
     model: str
     label: str
@@ -54,6 +58,7 @@ class Row:
     seeds: tuple[int, ...]
     cells: Mapping[str, Cell]
     records: tuple[str, ...]
+    audit: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +87,10 @@ class Table:
 def table(frame: pd.DataFrame) -> Table:
     """The blocks of a `frame`.
 
-    Rows share a block only where suite, version, dataset, contract and kinds agree; and in a block each column has one
-    unit, kind, contract and choice of parameters. Seeds of one model with one choice of settings and one code are one
-    row. Of several records with one identity the newest counts, a failed one only where there is no other; the older
-    ones are left out.
+    Rows share a block only where suite, version, dataset, contract and the headline's kind agree; and in a block each
+    column has one unit, kind, contract and choice of parameters. Seeds of one model with one choice of settings and one
+    code are one row. Of several records with one identity the newest counts, a failed one only where there is no other;
+    the older ones are left out.
     """
     scores = current(frame)
     found = measurements(scores)
@@ -132,7 +137,9 @@ def _row(members: Sequence[Measurement], label: str) -> Row:
     names = dict.fromkeys(name for each in members for name in each.values)
     cells = {name: _cell([each.values[name] for each in members if name in each.values]) for name in names}
     seeds = tuple(each.seed for each in members)
-    return Row(first.model, label, first.family, seeds, cells, tuple(each.record for each in members))
+    grades = [each.audit for each in members if each.audit is not None]
+    records = tuple(each.record for each in members)
+    return Row(first.model, label, first.family, seeds, cells, records, worst(grades) if grades else None)
 
 
 def _cell(values: Sequence[Value]) -> Cell:

@@ -161,8 +161,10 @@ def test_the_wheel_holds_every_module_and_no_other(tmp_path):
         capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".py", "py.typed"))}
+    shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".py", "py.typed", ".html"))}
     present = {
-        f"torchstone/{path.relative_to(ROOT)}" for room in ROOMS for path in (*sources(room), ROOT / room / "py.typed")
+        f"torchstone/{path.relative_to(ROOT)}"
+        for room in ROOMS
+        for path in (*sources(room), ROOT / room / "py.typed", *(ROOT / room).rglob("*.html"))
     }
     assert shipped == present

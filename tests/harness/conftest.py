@@ -29,7 +29,8 @@ def bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Said:
-        inline = ["executor=inline"] if arguments[:1] in (("run",), ("fit",)) and "--from" not in arguments else []
+        runs = arguments[:1] in (("run",), ("fit",), ("audit",)) and "--from" not in arguments
+        inline = ["executor=inline"] if runs else []
         monkeypatch.setattr(sys, "argv", ["bench", *arguments[:1], *inline, *arguments[1:]])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

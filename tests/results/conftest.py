@@ -83,8 +83,41 @@ def make(environment: Environment) -> Make:
             "environment": environment,
             "started": f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}+00:00",
             "seconds": 1.5,
-            "fingerprints": {"data": "d" * 64, "code": "c" * 64},
+            "fingerprints": {"data": "d" * 64, "weights": "w" * 64, "code": "c" * 64},
         }
         return Record(**(fields | changes))
+
+    return record
+
+
+@pytest.fixture
+def verdict() -> Callable[..., dict[str, Any]]:
+    """``verdict("enumeration", "pass", "A")``: an audit as a record holds it."""
+
+    def entry(audit: str, verdict: str = "pass", grade: str = "C", **changes: Any) -> dict[str, Any]:
+        fields = {
+            "audit": audit,
+            "claim": f"It is so: {audit}.",
+            "verdict": verdict,
+            "grade": grade,
+            "statistic": None,
+            "p_value": None,
+            "level": None,
+            "power": "",
+            "witness": f"This was seen of {audit}.",
+        }
+        return fields | changes
+
+    return entry
+
+
+@pytest.fixture
+def certify(make: Make) -> Make:
+    """``certify(verdict(...), ..., model="vae")``: the record of an audit."""
+
+    def record(*audits: dict[str, Any], **changes: Any) -> Record:
+        scores = (Score("failed", 0.0, "audits", Kind.EXACT, False, n=len(audits)),)
+        fields = {"suite": "audit", "audits": audits, "scores": scores, "contract": {"alpha": 1e-3}}
+        return make(**(fields | changes))
 
     return record

@@ -46,3 +46,21 @@ def test_a_failure_says_why(make):
 def test_what_is_not_finite_is_counted(make):
     score = Score("nll", math.inf, "nats", Kind.EXACT, False, math.nan, None, 10, {"nonfinite": 3})
     assert "inf nats; 10 examples; lower is better; 3 examples not finite" in describe(make(scores=(score,)))
+
+
+def test_audits_and_figures_are_shown(certify, verdict):
+    record = certify(
+        verdict("enumeration", "pass", "A"),
+        verdict("entropy floors", "fail", "B", p_value=1.5e-9, witness="It beats\x1b[31m the jitter."),
+        verdict("known source", "not-applicable", "D"),
+        figures={"enumeration": "0" * 64, "causality": "1" * 64},
+    )
+    words = " ".join(describe(record).split())
+    for each in (
+        "audits 1 fail, 1 not-applicable, 1 pass (entropy floors failed)",
+        "enumeration pass, A; This was seen of enumeration.",
+        "entropy floors fail, B; p 1.5e-09; It beats\\x1b[31m the jitter.",
+        "known source not-applicable; This was seen of known source.",
+        "figures PNG files beside it: enumeration, causality",
+    ):
+        assert each in words, each

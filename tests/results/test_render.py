@@ -58,10 +58,10 @@ def test_markdown_reads_as_it_should(make):
     assert text == (
         "**density on digits (test, 297 examples, 64 dims, 17 levels) · exact · unconditional**  \n"
         "nll in nats/example, bits_per_dim in bits/dim: lower is better; all explicit-exact; seed 0\n\n"
-        "| model   |        nll |   bits_per_dim |\n"
-        "|:--------|-----------:|---------------:|\n"
-        "| b       | 79.8 ± 0.5 |  1.800 ± 0.012 |\n"
-        "| a       | 84.3 ± 0.5 |  1.900 ± 0.012 |\n"
+        "| model   |        nll |   bits_per_dim | audit     |\n"
+        "|:--------|-----------:|---------------:|:----------|\n"
+        "| b       | 79.8 ± 0.5 |  1.800 ± 0.012 | unaudited |\n"
+        "| a       | 84.3 ± 0.5 |  1.900 ± 0.012 | unaudited |\n"
     )
 
 
@@ -145,7 +145,7 @@ def test_latex_escapes_names(make):
     assert "\x1b" not in text
     rows = [line for line in text.splitlines() if line.startswith("x\\textbar")]
     assert rows
-    assert all(line.count("&") - line.count(r"\&") == 2 for line in rows)
+    assert all(line.count("&") - line.count(r"\&") == 3 for line in rows)
 
 
 def test_latex_of_signs(make):
@@ -159,7 +159,7 @@ def test_markdown_escapes_names(make):
     assert "\x1b" not in text
     assert r"x\|y\`\<script>" in text
     rows = [line for line in text.splitlines() if line.startswith("| x")]
-    assert all(line.replace(r"\|", "").count("|") == 4 for line in rows)
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {3, 4}  # the audit stands below
 
 
 @pytest.mark.parametrize("format", Format)

@@ -45,6 +45,57 @@ def test_a_record_without_arrays_has_no_second_file(store, make):
     assert store.arrays(record) == {}
 
 
+FIGURES = {"enumeration": b"\x89PNG one", "entropy-floors": b"\x89PNG two"}
+
+
+def test_figures_are_kept_beside_the_record(store, make):
+    kept = store.write(make(), COLUMNS, FIGURES)
+    assert set(kept.figures) == set(FIGURES) and all(len(sha) == 64 for sha in kept.figures.values())
+    assert store.read(kept.id) == kept
+    assert store.figures(kept) == FIGURES
+    assert {path.name for path in store.folder.iterdir()} == {
+        f"{kept.id}{ending}" for ending in (".json", ".parquet", ".enumeration.png", ".entropy-floors.png")
+    }
+    assert [record.id for record in store.records()] == [kept.id] and store.problems == []
+
+
+def test_a_record_without_figures_has_none(store, make):
+    assert store.figures(store.write(make(), COLUMNS)) == {}
+
+
+def test_a_figure_that_is_missing_or_altered_is_named(store, make):
+    kept = store.write(make(), figures=FIGURES)
+    path = store.folder / f"{kept.id}.enumeration.png"
+    path.write_bytes(b"\x89PNG another")
+    with pytest.raises(RecordError, match=r"enumeration.png: it is not the picture that the record was written with"):
+        store.figures(kept)
+    path.unlink()
+    with pytest.raises(RecordError, match=r"enumeration.png: the picture cannot be read: No such file"):
+        store.figures(kept)
+
+
+def test_other_figures_make_another_record(store, make):
+    record = make()
+    first, second = (store.write(record, figures={"enumeration": content}) for content in (b"one", b"two"))
+    assert first.id != second.id
+    assert [store.figures(each)["enumeration"] for each in (first, second)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("lost", [".parquet", ".png", ".json"])
+def test_siblings_go_with_a_record_that_could_not_be_written(store, make, monkeypatch, lost):
+    replace = os.replace
+
+    def all_but(source, target):
+        if Path(target).suffix == lost:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(files_module.os, "replace", all_but)
+    with pytest.raises(RecordError, match="No space left"):
+        store.write(make(), COLUMNS, FIGURES)
+    assert list(store.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
