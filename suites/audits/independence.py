@@ -199,4 +199,4 @@ def _samples(subject: Subject) -> float:
             for place in range(n)
         ]
     a, b = (part.double().cpu().nan_to_num(0.0, 1e30, -1e30) for part in (together, torch.cat(singly)))
-    return energy_test(a, b, subject.rng("independence/permutations"))
+    return energy_test(a, b, subject.rng("independence/permutations"))[1]

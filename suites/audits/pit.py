@@ -25,8 +25,8 @@ from torchstone.suites.audits.simulation import simulated
 from torchstone.suites.audits.slices import continuous_slices, discrete_slices, sequential_slices
 from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.evidence import p_value
+from torchstone.suites.metrics.permutation import energy_test
 from torchstone.suites.metrics.pit import Slices, kolmogorov_p_value
-from torchstone.suites.metrics.two_sample import energy_test
 from torchstone.suites.pictures.audits import pit
 
 __all__ = ["ConditionalPIT"]

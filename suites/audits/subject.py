@@ -212,12 +212,10 @@ class Subject:
             for tensor, data in kept:
                 if data.is_floating_point():
                     tensor.data = data.double()
-            self.__dict__.pop("dtype", None)
             yield True
         finally:
             for tensor, data in kept:
                 tensor.data = data
-            self.__dict__.pop("dtype", None)
 
     def _split(self, name: str, n: int | None) -> tuple[Tensor, Tensor | None]:
         split = self.data.split(name)

@@ -1,5 +1,6 @@
 """Exact tests keep their level and see what they are there for."""
 
+import itertools
 import math
 
 import pytest
@@ -21,18 +22,28 @@ def level(p_values):
 
 
 def test_the_energy_test_keeps_its_level_on_two_points_and_on_heavy_tails():
-    two = [energy_test(*torch.randint(2, (2, 20, 1), generator=rng(s)), rng(s + 999)) for s in range(200)]
-    heavy = [energy_test(*torch.empty(2, 15, 3).cauchy_(generator=rng(s)), rng(s + 999)) for s in range(200)]
+    two = [energy_test(*torch.randint(2, (2, 20, 1), generator=rng(s)), rng(s + 999))[1] for s in range(200)]
+    heavy = [energy_test(*torch.empty(2, 15, 3).cauchy_(generator=rng(s)), rng(s + 999))[1] for s in range(200)]
     assert level(two) <= 36 and level(heavy) <= 36
 
 
 def test_the_energy_test_sees_another_place_and_another_spread():
     a = torch.randn(40, 3, generator=rng(0))
-    assert energy_test(a, torch.randn(30, 3, generator=rng(1)) + 2, rng(2)) < 1e-4
-    assert energy_test(a, torch.randn(30, 3, generator=rng(1)) / 6, rng(2)) < 1e-4
-    assert energy_test(torch.ones(5, 2), torch.ones(7, 2), rng(2)) == 1.0
+    assert energy_test(a, torch.randn(30, 3, generator=rng(1)) + 2, rng(2))[1] < 1e-4
+    assert energy_test(a, torch.randn(30, 3, generator=rng(1)) / 6, rng(2))[1] < 1e-4
+    assert energy_test(torch.ones(5, 2), torch.ones(7, 2), rng(2)) == (0.0, 1.0)
     with pytest.raises(ValueError, match="one event shape"):
         energy_test(a, torch.zeros(3, 2), rng(0))
+
+
+def test_the_distance_is_that_of_its_definition():
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.5], [3.0]])
+
+    def mean(a, b):
+        return sum(abs(float(p) - float(q)) for p, q in itertools.product(a, b)) / len(a) / len(b)
+
+    known = 2 * mean(x, y) - mean(x, x) - mean(y, y)
+    assert energy_test(x, y, rng(0))[0] == pytest.approx(known, rel=1e-9)
 
 
 def test_the_sign_test_keeps_its_level_and_counts_infinities_as_large():

@@ -1,6 +1,5 @@
 """Transforms and Z, on four bits whose conditionals are known."""
 
-import itertools
 import math
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from torchstone_extension.audited import Bits
 
 from torchstone.suites.metrics.pit import Slices, kolmogorov_p_value
-from torchstone.suites.metrics.two_sample import energy_test
 
 
 def sliced(n, seed, temperature=1.0):
@@ -75,25 +73,3 @@ def test_certain_and_impossible_values():
     refused = Slices(sure, sure.log(), torch.tensor([1]))
     assert not refused.certain and float(refused.statistic()) == -math.inf
     assert refused.p_value(torch.Generator().manual_seed(0)) < 1e-4
-
-
-def test_the_energy_test_is_exact_and_sees_a_change_of_scale():
-    rng = torch.Generator().manual_seed(0)
-    found = [energy_test(*torch.randn(2, 40, 3, generator=rng), rng)[1] for _ in range(200)]
-    assert abs(sum(p <= 0.1 for p in found) / 200 - 0.1) < 4 * math.sqrt(0.09 / 200)
-    x, y = torch.randn(2, 200, 8, generator=rng)
-    distance, p = energy_test(x, 0.3 * y, rng)
-    assert p < 1e-4 and distance > 0
-    assert energy_test(torch.ones(20, 2), torch.ones(20, 2), rng) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="as many points"):
-        energy_test(x, y[:5], rng)
-
-
-def test_the_distance_is_that_of_its_definition():
-    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.5], [3.0]])
-
-    def mean(a, b):
-        return sum(abs(float(p) - float(q)) for p, q in itertools.product(a, b)) / len(a) / len(b)
-
-    known = 2 * mean(x, y) - mean(x, x) - mean(y, y)
-    assert energy_test(x, y, torch.Generator().manual_seed(0))[0] == pytest.approx(known, rel=1e-9)
