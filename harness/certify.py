@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from torchstone.harness.errors import InputError
-from torchstone.results.record import Record, Status
+from torchstone.results.files import check_writable, make_folder, write_whole
+from torchstone.results.record import Record, RecordError, Status
+from torchstone.results.store import Store
 
 if TYPE_CHECKING:
     from torchstone.harness.request import Request
 
-__all__ = ["FORMS", "asked_of", "form_of", "keep", "written"]
+__all__ = ["FORMS", "Certificates", "asked_of", "check_target", "form_of", "several"]
 
 FORMS = {".md": "markdown", ".html": "html", ".json": "json"}
 
@@ -36,25 +39,89 @@ def form_of(form: str | None, output: Path | None) -> str:
     """The form that was asked for: by name, or else by the ending of ``output``, or else Markdown."""
     if form is not None or output is None:
         return form or "markdown"
-    if output.suffix not in FORMS:
+    ending = output.suffix.lower()
+    if ending not in FORMS:
         raise InputError(f"--output {output}: its ending is none of {', '.join(FORMS)}; give it one, or say --format.")
-    return FORMS[output.suffix]
+    return FORMS[ending]
 
 
-def written(records: Sequence[Record], results: Path, form: str) -> Iterator[str]:
-    """The certificate of each completed record; with the pictures of its other suites, where they are to be shown."""
-    from torchstone.results.certificate import certificate
-    from torchstone.results.store import Store
+def several(asked: Request) -> bool:
+    """Whether more than one certificate is asked for."""
+    return asked.model == ("all",) or max(map(len, (asked.model, asked.data, asked.seed))) > 1
 
-    store = Store(results)
-    others = list(store.records()) if form == "html" else []
-    for record in records:
-        if record.status is Status.COMPLETED:
-            related = [other for other in others if other.figures and _is_of_the_same(record, other)]
-            pictures: dict[str, bytes] = {}
-            for other in sorted(related, key=lambda other: other.started):
-                pictures |= store.figures(other)
-            yield certificate(record, pictures | store.figures(record), form)
+
+def check_target(asked: Request, form: str, output: Path | None) -> None:
+    """Raises InputError where what is asked for could not be written as it should be: to be known before any audit."""
+    if output is None:
+        if form == "html" and several(asked):
+            raise InputError(
+                "--format html: a page holds one certificate and several are asked for; leave --format out, as every "
+                "page is kept in the folder certificates of the records, or name one model, one dataset and one seed."
+            )
+        return
+    if several(asked):
+        raise InputError(
+            f"--output {output}: one file holds one certificate; name one model, one dataset and one seed."
+        )
+    if output.is_dir():
+        raise InputError(f"--output {output}: this is a folder; name a file in it.")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}; make it, or name another.")
+    try:
+        check_writable(output.parent)
+    except RecordError as error:
+        raise InputError(f"--output {output}: {error}") from error
+
+
+@final
+class Certificates:
+    """The certificates of the completed ones among ``records``, whose store is the folder ``results``."""
+
+    def __init__(self, records: Sequence[Record], results: Path) -> None:
+        self.records = [record for record in records if record.status is Status.COMPLETED]
+        self.results = results
+        self.store = Store(results)
+
+    def text(self, form: str, *, together: bool) -> str:
+        """All of them in one ``form``; ``together`` makes a list of them in JSON, be it of one. Empty without any."""
+        written = [self._written(record, form) for record in self.records]
+        if together and form == "json":
+            return f"[{','.join(written)}]\n"
+        return "\n".join(written)
+
+    def keep(self) -> Iterator[Path]:
+        """Write the HTML page of each below the results, and yield where.
+
+        Raises:
+            RecordError: the folder cannot be written, or a picture of an audit is missing.
+        """
+        folder = self.results / "certificates"
+        for record in self.records:
+            page = self._written(record, "html")
+            make_folder(folder)
+            path = folder / f"{_plain(record.model)}-{_plain(record.dataset)}-{record.id[:12]}.html"
+            write_whole(path, page.encode())
+            yield path
+
+    def _written(self, record: Record, form: str) -> str:
+        from torchstone.results.certificate import certificate
+
+        return certificate(record, self._pictures(record) if form == "html" else {}, form)
+
+    def _pictures(self, record: Record) -> dict[str, bytes]:
+        """Those of its model's other suites, as far as they are there and unaltered, and its own."""
+        pictures: dict[str, bytes] = {}
+        for other in sorted(filter(partial(_is_of_the_same, record), self._pictured), key=lambda each: each.started):
+            try:
+                pictures |= self.store.figures(other)
+            except RecordError:
+                continue  # it is no part of what is certified
+        return pictures | self.store.figures(record)
+
+    @cached_property
+    def _pictured(self) -> list[Record]:
+        """The records of the store that have pictures; it is read once."""
+        return [record for record in self.store.records() if record.figures] if self.records else []
 
 
 def _is_of_the_same(audit: Record, other: Record) -> bool:
@@ -66,23 +133,6 @@ def _is_of_the_same(audit: Record, other: Record) -> bool:
         and all(other.fingerprints.get(fact) == audit.fingerprints.get(fact) is not None for fact in facts)
         and other.settings.get("model") == audit.settings.get("model")
     )
-
-
-def keep(records: Sequence[Record], results: Path) -> Iterator[Path]:
-    """Write the HTML page of each completed record below ``results``, and yield where.
-
-    Raises:
-        RecordError: the folder cannot be written, or a picture is missing.
-    """
-    from torchstone.results.files import make_folder, write_whole
-
-    folder = results / "certificates"
-    completed = [record for record in records if record.status is Status.COMPLETED]
-    for record, page in zip(completed, written(completed, results, "html"), strict=True):
-        make_folder(folder)
-        path = folder / f"{_plain(record.model)}-{_plain(record.dataset)}-{record.id[:12]}.html"
-        write_whole(path, page.encode())
-        yield path
 
 
 def _plain(name: str) -> str:

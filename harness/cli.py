@@ -65,7 +65,7 @@ class _Commands(click.Group):
 def bench() -> None:
     """Torchstone, the touchstone for generative models: densities, and what they are worth.
 
-    Arguments of run and fit are key=value, with a comma between several values, for example
+    Arguments of run, fit and audit are key=value, with a comma between several values, for example
 
     \b
       bench run suite=density
@@ -137,7 +137,8 @@ def audit(
     """Test what a model claims, and certify it: model=transformer data=digits.
 
     The arguments are those of run, without suite. The certificate is also kept, with its pictures, as a web page in the
-    folder certificates of the records. The exit code is 1 where an audit was failed.
+    folder certificates of the records. The exit code is 1 where an audit was failed, and else 3 where a cell failed and
+    has no certificate.
     """
     from torchstone.harness.certify import asked_of, form_of
 
@@ -260,21 +261,21 @@ def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
 
 
 def _audit(asked: Request, results: Path, form: str, output: Path | None, fresh: bool) -> int:
-    from torchstone.harness.certify import keep, written
+    from torchstone.harness.certify import Certificates, check_target, several
     from torchstone.results.files import write_whole
 
-    if output is not None and max(map(len, (asked.model, asked.data, asked.seed))) > 1:
-        raise InputError(
-            f"--output {output}: one file holds one certificate; name one model, one dataset and one seed."
-        )
+    check_target(asked, form, output)
     records, code = _cells(asked, results, fresh)
-    for path in keep(records, results):
+    certificates = Certificates(records, results)
+    text = certificates.text(form, together=several(asked))
+    if output is None and text:
+        _print(text)
+    elif output is not None and text:
+        if len(certificates.records) > 1:
+            raise InputError(f"--output {output}: one file holds one certificate, and there are several.")
+        write_whole(output, text.encode())
+    for path in certificates.keep():
         click.echo(f"The certificate with its pictures is in {path}.", err=True)
-    pages = "\n".join(written(records, results, form))
-    if output is not None and pages:
-        write_whole(output, pages.encode())
-    elif pages:
-        _print(pages)
     return code
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from torchstone.results.cells import ABSENT, plain, printable, small
 from torchstone.results.escape import markdown_text
-from torchstone.results.grades import CERTIFICATE, grade
+from torchstone.results.grades import CERTIFICATE, grade, promises_none
+from torchstone.results.labels import flat
 from torchstone.results.record import Record, RecordError, number
 
 __all__ = ["Form", "certificate"]
@@ -32,7 +33,7 @@ UNSEEN = (
     "A model that recognises an audit and behaves while it lasts.",
 )
 GRADES = {
-    "A": "proved",
+    "A": "proved, at a small size or by a counter-example",
     "B": "tested at the stated level",
     "C": "held wherever it was tried",
     "D": "declared, not verified",
@@ -41,6 +42,7 @@ _SAID = {
     "fail": "failed", "flag": "flagged", "inconclusive": "inconclusive", "pass": "passed",
     "not-applicable": "not applicable",
 }  # fmt: skip
+UNHELD = "It could not be held"  # how the witness of an audit begins that an error kept from its verdict
 _SIGNS = {"fail": "✗", "flag": "!", "inconclusive": "?", "pass": "✓", "not-applicable": "–"}
 
 
@@ -90,6 +92,11 @@ class _Audit:
     def said(self) -> str:
         """The verdict in words."""
         return _SAID.get(self.verdict, self.verdict)
+
+    @property
+    def unheld(self) -> bool:
+        """Whether an error kept it from any verdict."""
+        return self.verdict == "inconclusive" and self.witness.startswith(UNHELD)
 
     @property
     def sign(self) -> str:
@@ -155,13 +162,19 @@ def _number(value: Any) -> float | None:
 
 
 def _summary(audits: Sequence[_Audit], record: Record) -> str:
-    counts = {verdict: sum(each.verdict == verdict for each in audits) for verdict in _SAID}
-    words = ", ".join(f"{times} {_SAID[verdict]}" for verdict, times in counts.items() if times)
     if not audits:
         return "No audit was held."
+    said = ["could not be held" if each.unheld else each.said for each in audits]
+    counts = {word: said.count(word) for word in (*_SAID.values(), "could not be held")}
+    words = ", ".join(f"{times} {word}" for word, times in counts.items() if times)
     letter = grade(record.audits).partition(",")[0]
-    passed = f"No audit was failed; the numbers stand on grade {letter}, {GRADES.get(letter)}"
-    lost = counts["fail"]
+    backed = (
+        "the model promises no density"
+        if promises_none(record.audits)
+        else f"the numbers stand on grade {letter}, {GRADES.get(letter)}"
+    )
+    passed = f"No audit was failed; {backed}"
+    lost = counts[_SAID["fail"]]
     result = f"The model failed {lost} audit{'s' if lost > 1 else ''}" if lost else passed
     return f"{result}. Of {len(audits)} audits: {words}."
 
@@ -174,6 +187,8 @@ def _facts(record: Record) -> dict[str, str]:
         "data": f"{record.dataset}, {_short(prints.get('data'))}",
         "weights": _short(prints.get("weights")),
         "code": _short(prints.get("code")),
+        "settings": ", ".join(f"{name}={_word(value)}" for name, value in flat(_mapping(record, "model")).items()),
+        **_origin(record),
         "level": "" if alpha is None else f"{alpha}: the chance of failing an honest model, over all tests together",
         "versions": f"torchstone {environment.torchstone}, audit {record.suite_version}, "
         + ", ".join(f"{name} {environment.versions[name]}" for name in ("torch",) if name in environment.versions),
@@ -182,6 +197,26 @@ def _facts(record: Record) -> dict[str, str]:
         "record": record.id,
     }
     return {name: text for name, text in found.items() if text}
+
+
+def _mapping(record: Record, name: str) -> Mapping[str, Any]:
+    found = record.settings.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _origin(record: Record) -> dict[str, str]:
+    """Where the weights are from: the checkpoint, or else what fitting them was allowed."""
+    checkpoint, budget = (record.settings.get(name) for name in ("checkpoint", "budget"))
+    if checkpoint is not None:
+        return {"checkpoint": str(checkpoint)}
+    return {"budget": "" if budget is None else f"{budget} optimiser steps" if isinstance(budget, int) else str(budget)}
+
+
+def _word(value: Any) -> str:
+    """A setting as it is typed."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _short(fingerprint: str | None) -> str:
@@ -197,7 +232,7 @@ def _markdown(page: _Page, figures: Mapping[str, bytes]) -> str:
         "## What was seen",
         "\n".join(_seen(page.ranked)),
         "## What the grades mean",
-        _fold(", ".join(f"{letter} {words}" for letter, words in GRADES.items()) + "."),
+        _fold("; ".join(f"{letter} {words}" for letter, words in GRADES.items()) + "."),
         "## What no audit of answers can see",
         "\n".join(_fold(f"- {each}", "  ") for each in UNSEEN),
     ]

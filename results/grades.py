@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 from torchstone.results.record import canonical
 from torchstone.results.store import age
 
-__all__ = ["BACKING", "CERTIFICATE", "UNAUDITED", "Certified", "audited", "certified", "grade", "worst"]
+__all__ = [
+    "BACKING",
+    "CERTIFICATE",
+    "UNAUDITED",
+    "Certified",
+    "audited",
+    "certified",
+    "grade",
+    "promises_none",
+    "worst",
+]
 
 CERTIFICATE = "audit"  # the suite whose records are certificates
 UNAUDITED = "unaudited"
@@ -19,6 +29,8 @@ UNAUDITED = "unaudited"
 BACKING = frozenset({
     "enumeration", "super-unity", "entropy floors", "importance mass", "bound ordering", "known source",
 })  # fmt: skip
+
+NO_DENSITY = "The model gives no density."  # what such an audit says of a model that promises none
 
 _WORST_FIRST = ("fail", UNAUDITED, "D", "C", "B", "A")
 
@@ -53,6 +65,17 @@ def grade(audits: Sequence[Mapping[str, Any]]) -> str:
     best = next((letter for letter in "ABC" if letter in passed), "D")
     flags = verdicts.count("flag")
     return best + (f", {flags} flag{'' if flags == 1 else 's'}" if flags else "")
+
+
+def promises_none(audits: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether nothing backs a density because none is promised: no audit of one applies, and one of them says why.
+
+    That none applies is not enough: a density may be promised of data for which there is no such audit.
+    """
+    backing = [audit for audit in audits if audit.get("audit") in BACKING]
+    return all(audit.get("verdict") == "not-applicable" for audit in backing) and any(
+        audit.get("witness") == NO_DENSITY for audit in backing
+    )
 
 
 def worst(grades: Iterable[str]) -> str:

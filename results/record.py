@@ -208,6 +208,26 @@ def check_types(content: Mapping[str, Any]) -> None:
     if found not in _ACCEPTED:
         name, wrong = next((n, f) for n, f, right in zip(_TYPES, found, _TYPES.values(), strict=True) if f is not right)
         raise RecordError(f"its field {name!r} is a {wrong.__name__}")
+    for place, entry in enumerate(content["audits"]):
+        _check_audit(entry, f"its audit {place + 1}")
+
+
+def _check_audit(entry: Any, which: str) -> None:
+    """Raises RecordError where ``entry`` is not what a record holds of one audit."""
+    if not isinstance(entry, Mapping):
+        raise RecordError(f"{which} is a {type(entry).__name__}, not an object")
+    name, verdict, grade = (entry.get(key) for key in ("audit", "verdict", "grade"))
+    if not isinstance(name, str):
+        raise RecordError(f"{which} has the name {name!r}, which is no text")
+    if not (isinstance(verdict, str) and verdict in _VERDICTS):
+        raise RecordError(f"{which}, {name!r}, has the verdict {verdict!r}, which is none of {', '.join(_VERDICTS)}")
+    if not (isinstance(grade, str) and grade in _GRADES):
+        raise RecordError(f"{which}, {name!r}, has the grade {grade!r}, which is none of {', '.join(_GRADES)}")
+    for key in ("statistic", "p_value", "level"):
+        value = entry.get(key)
+        right = value in _NON_FINITE if isinstance(value, str) else isinstance(value, int | float | None)
+        if isinstance(value, bool) or not right:
+            raise RecordError(f"{which}, {name!r}, has the {key} {value!r}, which is no number")
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -244,6 +264,8 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("suite_version", "seed"), int),
     "seconds": float,
 }
+_VERDICTS = ("pass", "fail", "flag", "inconclusive", "not-applicable")
+_GRADES = ("A", "B", "C", "D")
 _ACCEPTED = {tuple(_TYPES.values()), tuple((_TYPES | {"seconds": int}).values())}
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False).encode

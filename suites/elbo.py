@@ -124,7 +124,10 @@ class EvidenceBounds(Suite):
                 real = self._annealed(model, examples, terms, sheet, context)
                 simulated = self._simulated(model, examples, sheet, context)
                 usage = self._usage(model, data, examples, sheet, context)
-                figures = portraits(model, examples, terms, real, simulated, usage, context)
+                try:
+                    figures = portraits(model, examples, terms, real, simulated, usage, context)
+                except (ArithmeticError, RuntimeError, ValueError) as error:  # no picture is worth the numbers
+                    sheet.note(f"Its pictures could not be drawn: {str(error)[:100]}.")
             else:
                 terms = ask_parts(model, examples, self.draws, context)
                 sheet.bounds(terms, examples)
@@ -171,17 +174,25 @@ class EvidenceBounds(Suite):
         except ModelError as error:
             sheet.note(f"Bounds on simulated examples are not applicable: {error}")
             return None
-        sheet.bracketed(bracket, self._how, n)
+        sheet.bracketed(bracket, self._how, n, examples)
         return bracket
 
-    def _usage(self, model: LatentVariable, data: Dataset, examples: Examples, sheet: Sheet, context: Context) -> Usage:
+    def _usage(
+        self, model: LatentVariable, data: Dataset, examples: Examples, sheet: Sheet, context: Context
+    ) -> Usage | None:
         """What the latents carry, over training examples: there are more of them."""
         context.progress("latents", 0, 1)
-        train = Examples(model, data, "train", self.block, context).first(self.usage_examples)
-        usage = ask_usage(model, train, context)
         if len(examples) > 1:
             sheet.reliance(ask_reliance(model, examples, self.usage_examples, context), len(examples))
-        sheet.usage(usage, len(train))
+        train = Examples(model, data, "train", self.block, context).first(self.usage_examples)
+        usage = ask_usage(model, train, context)
+        if usage is not None:
+            sheet.usage(usage, len(train))
+        else:
+            sheet.note(
+                "Mutual information, marginal KL and active units are not applicable: the prior depends on the label, "
+                "and posteriors of different labels have no prior in common."
+            )
         return usage
 
     @property

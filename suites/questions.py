@@ -20,6 +20,7 @@ from torchstone.models.model import (
     Autoregressive,
     Continuous,
     Discrete,
+    Elbo,
     ExplicitApproximate,
     ExplicitExact,
     LatentVariable,
@@ -32,18 +33,19 @@ from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.metrics.annealing import Path
 from torchstone.suites.metrics.bounds import LogMeanExp
+from torchstone.suites.supports import innermost, log_prob_within, unvalidated
 from torchstone.suites.tokens import token_refusal
 
 __all__ = [
     "Weights",
     "ask_elbo",
+    "ask_elbo_terms",
     "ask_importance_weighted",
     "ask_log_prob",
     "ask_path",
     "ask_weights",
     "check_support",
     "refusal",
-    "unvalidated",
     "validated",
 ]
 
@@ -60,20 +62,6 @@ def validated() -> Iterator[None]:
     """
     before = Distribution._validate_args
     Distribution.set_default_validate_args(True)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)
-
-
-@contextmanager
-def unvalidated() -> Iterator[None]:
-    """Within the block distributions check nothing, so that a number outside of their support is one to be refused.
-
-    For proposals of Hamiltonian dynamics and of optimisers, which may be NaN; what they lead to is looked at instead.
-    """
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
     try:
         yield
     finally:
@@ -186,10 +174,20 @@ def ask_log_prob(model: ExplicitExact, x: Tensor, y: Tensor | None) -> Tensor:
 
 def ask_elbo(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch.Generator) -> Tensor:
     """One draw of the evidence lower bound of each example, ``reconstruction - rate``, ``(N,)`` nats."""
+    answer = ask_elbo_terms(model, x, y, rng)
+    return answer.reconstruction - answer.rate
+
+
+def ask_elbo_terms(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch.Generator) -> Elbo:
+    """The same draw taken apart, with the parts that the model names, each ``(N,)`` nats in float64 on the CPU."""
+    n = x.shape[0]
     with torch.no_grad():
-        elbo = model.elbo(x, y, rng=rng)
-        reconstruction = _per_example(model, "elbo().reconstruction", elbo.reconstruction, x.shape[0])
-        return reconstruction - _per_example(model, "elbo().rate", elbo.rate, x.shape[0])
+        answer = model.elbo(x, y, rng=rng)
+        return Elbo(
+            _per_example(model, "elbo().reconstruction", answer.reconstruction, n),
+            _per_example(model, "elbo().rate", answer.rate, n),
+            {name: _per_example(model, f"elbo().parts[{name!r}]", part, n) for name, part in answer.parts.items()},
+        )
 
 
 @final
@@ -268,14 +266,20 @@ def ask_path(model: LatentVariable, x: Tensor, y: Tensor | None, chains: int) ->
     """The log-densities that annealing needs, for ``chains`` chains of every example, chain after chain.
 
     Raises:
-        ModelError: later, where one of them has no gradient in the latent.
+        ModelError: where latents are not real numbers; later, where a density has no gradient in them.
     """
     n = x.shape[0]
     prior = model.prior(y)
+    support = innermost(prior)
+    if support is not None and (support.is_discrete or support.event_dim):
+        raise ModelError(
+            f"the latents of {type(model).__name__} live on {support}: Hamiltonian dynamics moves along gradients and "
+            "needs latents that are real numbers."
+        )
     rows, labels = x.repeat(chains, *[1] * (x.ndim - 1)), None if y is None else y.repeat(chains)
 
     def log_prior(z: Tensor) -> Tensor:
-        return prior.log_prob(z.view(chains, n, *z.shape[1:])).flatten()
+        return log_prob_within(prior, z.view(chains, n, *z.shape[1:])).flatten()
 
     def log_likelihood(z: Tensor) -> Tensor:
         return model.likelihood(z, labels).log_prob(rows)
@@ -284,7 +288,7 @@ def ask_path(model: LatentVariable, x: Tensor, y: Tensor | None, chains: int) ->
 
 
 def _weights(model: Model, method: str, distribution: Distribution, z: Tensor, shape: tuple[int, int]) -> Tensor:
-    answer = distribution.log_prob(z)
+    answer = log_prob_within(distribution, z)
     if answer.shape != shape:
         raise ModelError(
             f"{type(model).__name__}.{method} gives log-densities of shape {tuple(answer.shape)} for latents of shape "

@@ -6,21 +6,24 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["ROUNDING", "Arithmetic", "Difference", "computing_in", "difference", "gap"]
+__all__ = ["BEYOND", "ROUNDING", "Arithmetic", "Difference", "computing_in", "difference", "doubled", "gap"]
 
 ROUNDING = 1e-9
 """Relative to ``1 + |value|``; in double precision anything below is put down to rounding."""
+BEYOND = 1e-3
+"""An excess of a sum of probabilities over one that rounding in single precision does not make."""
 SHRINKS = 1e-3
 """From single to double precision a rounding error shrinks by nine digits; by three at least is asked."""
 UNDERFLOW = -700.0
 """Below this a log-probability may underflow to minus infinity in one order of summation and not in another."""
+Answer = TypeVar("Answer")
 _CASTS = (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16)
 
 
@@ -58,6 +61,15 @@ def computing_in(model: object, dtype: torch.dtype) -> Iterator[Arithmetic]:
         torch.set_default_dtype(default)
         for tensor, data in kept:
             tensor.data = data
+
+
+def doubled(model: object, question: Callable[[], Answer]) -> Answer | None:
+    """The answer to ``question`` with ``model`` computing in float64; None where it cannot."""
+    try:
+        with computing_in(model, torch.float64):
+            return question()
+    except Exception:
+        return None
 
 
 @final

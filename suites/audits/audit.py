@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, final
 
@@ -71,6 +71,16 @@ class Finding:
     ) -> Finding:
         """What a sound statistical test saw; it passes until the battery, at the level it allots, says otherwise."""
         return Finding(Verdict.PASS, Grade.TESTED, witness, statistic, min(1.0, p_value), power, pictures or {})
+
+    def counting(self, undefined: int) -> Finding:
+        """The same, flagged where ``undefined`` log-densities were no numbers and the test has not failed anyway.
+
+        A p-value stays, by which the battery may fail it.
+        """
+        if undefined == 0:
+            return self
+        words = f"{self.witness} NaN or infinite log-densities count as impossible: there were {undefined}."
+        return replace(self, verdict=self.verdict if self.verdict is Verdict.FAIL else Verdict.FLAG, witness=words)
 
     @staticmethod
     def not_applicable(reason: str) -> Finding:

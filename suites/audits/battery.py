@@ -75,22 +75,22 @@ def holm(p_values: Iterable[float], alpha: float) -> tuple[float, ...]:
 
 
 def _hold(audit: Audit, subject: Subject) -> Finding:
-    """What an audit saw; a contract that is broken fails it, and it alone, and any other error is flagged."""
+    """What an audit saw; a contract that is broken fails it, and it alone; any other error decides nothing."""
     try:
         return audit.audit(subject)
     except ModelError as error:
         return Finding(Verdict.FAIL, Grade.PROVED, f"The contract is broken: {error}")
     except Exception as error:
-        message = " ".join(str(error).split())[:300] or "no message"
-        return Finding(
-            Verdict.FLAG, Grade.DECLARED, f"It could not be held, {type(error).__name__} was raised: {message}"
-        )
+        message = " ".join(str(error).split()).partition("but found invalid values")[0].strip()[:160]
+        return Finding.inconclusive(f"It could not be held: {type(error).__name__}: {message or 'no message'}")
 
 
 def _judged(audit: Audit, finding: Finding, level: float | None, again: Subject) -> Finding:
     if level is None or finding.p_value is None or finding.p_value > level:
         return finding
     second = _hold(audit, again)
+    if second.verdict is Verdict.FAIL:
+        return second
     if second.p_value is not None and second.p_value <= level:
         return dataclasses.replace(finding, verdict=Verdict.FAIL)
     return dataclasses.replace(

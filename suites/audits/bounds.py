@@ -13,7 +13,7 @@ from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.simulation import Simulation, simulated
 from torchstone.suites.audits.subject import Subject, draws_nothing
 from torchstone.suites.metrics.bounds import importance_weighted_bound
-from torchstone.suites.metrics.evidence import log_bet, p_value, worth
+from torchstone.suites.metrics.evidence import log_bet, p_value, undefined, worth
 from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob
 
 __all__ = ["BoundOrdering"]
@@ -51,26 +51,31 @@ class BoundOrdering(Audit):
         if not isinstance(model, ExplicitApproximate):
             return Finding.not_applicable("The model gives no bound.")
         if isinstance(model, LatentVariable):
-            violation = _nesting(subject)
+            violation, broken = _nesting(subject)
             if violation > ROUNDING[True]:
                 witness = f"The bound of all weights lies {violation:.3g} of itself below the mean bound of halves."
                 return Finding(Verdict.FAIL, Grade.PROVED, witness, violation)
+        else:
+            broken = 0
         if isinstance(model, ExplicitExact):
-            return _exact(subject)
+            return _exact(subject).counting(broken)
         if isinstance(model, LatentVariable):
-            return _simulated(subject)
+            return _simulated(subject).counting(broken)
         return Finding.not_applicable("The model has neither latents nor an exact density to hold its bound to.")
 
 
-def _nesting(subject: Subject) -> float:
-    """The largest ``(L_K + L'_K) / 2 - L_2K`` over test examples, relative to it: above 0 by rounding at most."""
+def _nesting(subject: Subject) -> tuple[float, int]:
+    """The largest ``(L_K + L'_K) / 2 - L_2K`` over test examples, relative to it: above 0 by rounding at most.
+
+    With it the number of weights that are NaN or infinite.
+    """
     x, y = subject.test(min(16, subject.examples))
     weights = torch.stack([subject.log_density(x, y, f"bound ordering/nesting/{k}") for k in range(2 * WEIGHTS)])
     whole = importance_weighted_bound(weights)
     halves = importance_weighted_bound(weights.view(2, WEIGHTS, -1), dim=1).mean(0)
     excess = (halves - whole) / whole.abs().clamp_min(1.0)
     known = excess.isfinite()
-    return float(excess[known].amax()) if bool(known.any()) else 0.0
+    return float(excess[known].amax()) if bool(known.any()) else 0.0, undefined(weights)
 
 
 def _simulated(subject: Subject) -> Finding:
@@ -78,8 +83,9 @@ def _simulated(subject: Subject) -> Finding:
     found = simulated(subject, n, "bound ordering/simulated")
     upper, lower = _at_truth(subject, found), _lower(subject, found.x, found.y)
     usable = lower.isfinite() & upper.isfinite()
+    broken = undefined(torch.stack([lower, upper]))
     if not bool(usable.any()):
-        return Finding.inconclusive("No example that the model simulates has a finite weight.")
+        return Finding.inconclusive("No example that the model simulates has a finite weight.").counting(broken)
     evidence = log_bet(torch.where(usable, lower, -math.inf), torch.where(usable, upper, 0.0), STAKES)
     slack = float((upper - lower)[usable].mean())
     return Finding.tested(
@@ -89,7 +95,7 @@ def _simulated(subject: Subject) -> Finding:
         "the upper bound of one exact posterior draw, on average.",
         f"Would see bounds that are {max(slack, 0.0) + 10 / n:.3g} nats per example too near or crossed, at n = {n}; "
         "the better the encoder, the less is needed.",
-    )
+    ).counting(broken)
 
 
 def _at_truth(subject: Subject, found: Simulation) -> Tensor:
@@ -122,22 +128,25 @@ def _exact(subject: Subject) -> Finding:
     assert isinstance(model, ExplicitApproximate) and isinstance(model, ExplicitExact)
     x, labels = subject.test(subject.examples)
     x, y = subject.own(x), None if labels is None else labels.to(device)
-    exact = worth(ask_log_prob(model, x, y))
+    answers = ask_log_prob(model, x, y)
+    exact, broken = worth(answers), undefined(answers)
     possible = exact > -math.inf
     if not bool(possible.any()):
-        return Finding.inconclusive("The exact density of every test example is zero.")
+        return Finding.inconclusive("The exact density of every test example is zero.").counting(broken)
     power = f"Would see a bound that is {10 / len(x):.2g} nats per example above the density, at n = {len(x)}."
     if isinstance(model, LatentVariable):
         lower = _lower(subject, x, y)
         evidence = log_bet(lower[possible], exact[possible], STAKES)
         witness = f"Bounds of {WEIGHTS} weights are {_mean_excess(lower, exact):+.4g} nats above the exact density."
-        return Finding.tested(p_value(evidence), evidence, witness, power)
+        return Finding.tested(p_value(evidence), evidence, witness, power).counting(broken + undefined(lower))
     steady = draws_nothing(model, x, y, subject.context.rng("audit/bound ordering/draws"))
     rngs = [subject.context.rng("audit/bound ordering/elbo", repeat) for repeat in range(2 if steady else REPEATS)]
-    excess = (torch.stack([ask_elbo(model, x, y, rng) for rng in rngs]) - exact)[:, possible]
+    bounds = torch.stack([ask_elbo(model, x, y, rng) for rng in rngs])
+    broken += undefined(bounds)
+    excess = (bounds - exact)[:, possible]
     excess = excess[:, excess.isfinite().all(0)]
     if excess.numel() == 0:
-        return Finding.inconclusive("The bound of every test example is infinite.")
+        return Finding.inconclusive("The bound of every test example is infinite.").counting(broken)
     surplus = excess.mean(0) - SURE * excess.std(0) / math.sqrt(len(rngs))
     largest = float(surplus.amax())
     above = largest > ROUNDING[subject.dtype is torch.float64] * max(1.0, float(exact[possible].abs().amax()))
@@ -149,7 +158,7 @@ def _exact(subject: Subject) -> Finding:
         else f"The bound of none of {excess.shape[1]} examples lies above its exact density.",
         largest,
         power="The bound takes no draws: any excess is a proof." if steady else "Draws of a bound can flag, not fail.",
-    )
+    ).counting(broken)
 
 
 def _mean_excess(lower: Tensor, exact: Tensor) -> float:

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import Autoregressive, Discrete, Enumerable
+from torchstone.models.model import Autoregressive, Discrete, Enumerable, ModelError
 from torchstone.suites.audits.arithmetic import ROUNDING, Difference, computing_in, difference
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.perturbation import KINDS, changed, conditional_gaps, order_of, values_between
@@ -82,7 +82,10 @@ class BlindSpots(Audit):
         if not isinstance(model, Autoregressive):
             return Finding.not_applicable(NOT)
         dims = subject.space.dims
-        order = order_of(model, dims)
+        try:
+            order = order_of(model, dims)
+        except ModelError as error:  # which fails causality
+            return Finding.not_applicable(f"Without an order there is no past to listen to: {error}")
         ranks = torch.linspace(0, dims - 1, min(DRAWN, dims)).round().long()
         influence = _influence(subject, order, ranks)
         past = torch.ones(len(ranks), len(ranks), dtype=torch.bool).tril(-1)

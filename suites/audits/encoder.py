@@ -1,7 +1,8 @@
-"""The density that the encoder states is that of the latents it draws."""
+"""The densities that a latent-variable model states are those of its draws."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -16,7 +17,7 @@ from torch.distributions import (
     Normal,
 )
 
-from torchstone.models.model import LatentVariable
+from torchstone.models.model import Discrete, LatentVariable
 from torchstone.models.randomness import draw, seeded
 from torchstone.suites.audits.arithmetic import computing_in, gap
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
@@ -24,14 +25,16 @@ from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.draws import draws_p_value, whitened_p_value
 from torchstone.suites.metrics.pit import kolmogorov_p_value
 from torchstone.suites.pictures.audits import pit
+from torchstone.suites.supports import log_prob_within
 
 __all__ = ["EncoderDensity"]
 
 EXAMPLES = 50
 DRAWS = 64
-MOST_VALUES = 1_000_000  # enumerated at once, of a discrete posterior
+LATENTS, MOST_PLACES = 8, 64  # of the likelihood: latents, and numbers in each of its draws
+MOST_VALUES = 1_000_000  # enumerated at once, of a discrete family
 EXACT = 1e-6
-CELLS = 1e-5
+CELLS, CELLS_IN_SINGLE = 1e-5, 1e-3
 
 
 @final
@@ -46,19 +49,20 @@ class _Tested:
 
 @final
 class EncoderDensity(Audit):
-    """Latents are drawn from the posterior object of the adapter, and held against the density that the object states.
+    """Draws from the distribution objects of the adapter are held against the densities that the objects state.
 
-    Gaussians are whitened by their own parameters, and their squared lengths follow chi-square; families of numbers
-    with a distribution function are transformed by it, discrete ones by their cumulative masses. Everything else that
-    is continuous, hierarchies and flows among it, is held against narrower and wider versions of itself by e-values.
-    Draws with and without gradient are tested apart. All in double precision.
+    Latents of the posterior and of the prior, and data of the likelihood given a few latents. Gaussians are whitened by
+    their own parameters, and their squared lengths follow chi-square; families of numbers with a distribution function
+    are transformed by it, discrete ones by their cumulative masses. Everything else that is continuous, hierarchies and
+    flows among it, is held against narrower and wider versions of itself by e-values. Latents of the posterior with and
+    without gradient are tested apart. All in double precision, where the adapter can compute in it.
     """
 
     name: ClassVar[str] = "encoder density"
-    claim: ClassVar[str] = "The stated density of the posterior is the density of its draws."
+    claim: ClassVar[str] = "The stated densities of posterior, prior and likelihood are those of their draws."
 
     def audit(self, subject: Subject) -> Finding:
-        """Test the draws of the posteriors of some test examples."""
+        """Test the draws for some test examples."""
         model = subject.model
         if not isinstance(model, LatentVariable):
             return Finding.not_applicable("The model has no posterior over latents.")
@@ -67,7 +71,7 @@ class EncoderDensity(Audit):
                 model.posterior(*_examples(subject))
             arithmetic: AbstractContextManager[object] = computing_in(model, torch.float64)
         except ValueError as error:
-            return _refused(error)
+            return _refused("posterior", error)
         except Exception:  # an adapter that cannot compute in double precision
             arithmetic = nullcontext()
         with arithmetic, torch.no_grad():
@@ -75,39 +79,78 @@ class EncoderDensity(Audit):
 
 
 def _held(subject: Subject, model: LatentVariable) -> Finding:
-    try:
-        posterior = model.posterior(*_examples(subject))
-    except ValueError as error:
-        return _refused(error)
+    """All parts at once (Bonferroni)."""
+    x, y = _examples(subject)
+    few, rng = _few(subject), subject.context.rng("audit/encoder/latents")
+
+    def likelihood() -> Distribution:
+        z = draw(model.posterior(x, y), rng)[:few]
+        return model.likelihood(z, None if y is None else y[:few])
+
+    parts: dict[str, Callable[[], Distribution]] = {
+        "posterior": lambda: model.posterior(x, y),
+        "prior": lambda: model.prior(y),
+        "likelihood": likelihood,
+    }
+    found: dict[str, list[_Tested]] = {}
+    skipped = []
+    for name, ask in parts.items():
+        try:
+            answer = _part(subject, name, ask())
+        except ValueError as error:
+            return _refused(name, error)
+        except NotImplementedError:
+            answer = f"The {name} cannot be tested: it draws no values, or states no density of them."
+        if isinstance(answer, Finding):
+            return answer
+        if isinstance(answer, str):
+            skipped.append(answer)
+        else:
+            found[name] = answer
+    if not found:
+        return Finding.not_applicable(" ".join(skipped))
+    tested = [each for tests in found.values() for each in tests]
+    p = min(1.0, len(tested) * min(each.p for each in tested))
+    words = [f"{name}: {tests[0].how}, p = {min(each.p for each in tests):.3g}" for name, tests in found.items()]
+    transforms = found["posterior"][0].transforms if "posterior" in found else None
+    narrower = 5 / (2 * DRAWS * len(x)) ** 0.5
+    power = f"Would see latents that are about {narrower:.1%} narrower or wider than stated in any dimension."
+    if transforms is None:
+        power = "Would see latents that are 5 % narrower or wider than stated in all dimensions, not in a few of many."
+    pictures = {"encoder": pit(transforms)} if transforms is not None else {}
+    return Finding.tested(p, p, " ".join([f"Draws of the {'; the '.join(words)}.", *skipped]), power, pictures)
+
+
+def _few(subject: Subject) -> int:
+    """For how many latents the likelihood is looked at."""
+    support = subject.space.support
+    values = subject.space.dims * (support.levels if isinstance(support, Discrete) else 1)
+    return max(1, min(LATENTS, MOST_VALUES // values))
+
+
+def _part(subject: Subject, name: str, given: Distribution) -> list[_Tested] | Finding | str:
+    """The tests of one distribution; or what is proved or odd; or, as a sentence, why it cannot be tested."""
     found = []
-    for name in ("sample", "rsample") if posterior.has_rsample else ("sample",):
+    for how in ("sample", "rsample") if name == "posterior" and given.has_rsample else ("sample",):
+        purpose = f"encoder/{how}" if name == "posterior" else f"encoder/{name}"
         pilot, draws = (
-            _drawn(posterior, subject.context.rng(f"audit/encoder/{name}/{part}"), gradient=name == "rsample")
+            _drawn(given, subject.context.rng(f"audit/{purpose}/{part}"), gradient=how == "rsample")
             for part in ("pilot", "draws")
         )
         broken = int((~draws.double().isfinite()).flatten(2).any(2).any(0).sum())
         if broken:
-            words = f"The posteriors of {broken} of {draws.shape[1]} examples draw latents that are not finite: "
+            words = f"The {name} draws values that are not finite, for {broken} of {draws.shape[1]} examples: "
             return Finding(Verdict.FLAG, Grade.INVARIANT, f"{words}look for a scale that is infinite or NaN.")
-        tested = _tested(posterior, pilot, draws, subject.rng(f"encoder/{name}"))
-        if isinstance(tested, Finding):
+        tested = _tested(name, given, pilot, draws, subject.rng(purpose))
+        if not isinstance(tested, _Tested):
             return tested
         found.append(tested)
-    p = min(1.0, len(found) * min(each.p for each in found))
-    dims = posterior.event_shape.numel()
-    words = f"{DRAWS} latents of {dims} dimensions for each of {posterior.batch_shape[0]} examples, {found[0].how}: "
-    words += f"p = {p:.3g}."
-    narrower = 5 / (2 * DRAWS * posterior.batch_shape[0]) ** 0.5
-    power = f"Would see draws that are about {narrower:.1%} narrower or wider than stated in any dimension."
-    if found[0].transforms is None:
-        power = "Would see draws that are 5 % narrower or wider than stated in all dimensions, not in a few of many."
-    pictures = {"encoder": pit(found[0].transforms)} if found[0].transforms is not None else {}
-    return Finding.tested(p, p, words, power, pictures)
+    return found
 
 
-def _refused(error: ValueError) -> Finding:
+def _refused(name: str, error: ValueError) -> Finding:
     message = " ".join(str(error).split())[:200]
-    return Finding(Verdict.FLAG, Grade.DECLARED, f"The posterior refuses its own parameters: {message}")
+    return Finding(Verdict.FLAG, Grade.DECLARED, f"The {name} refuses its own parameters: {message}")
 
 
 def _examples(subject: Subject) -> tuple[Tensor, Tensor | None]:
@@ -115,25 +158,30 @@ def _examples(subject: Subject) -> tuple[Tensor, Tensor | None]:
     return subject.own(x), None if y is None else y.to(subject.context.device)
 
 
-def _drawn(posterior: Distribution, rng: torch.Generator, *, gradient: bool) -> Tensor:
-    """``(DRAWS, N, *latent)``."""
+def _drawn(given: Distribution, rng: torch.Generator, *, gradient: bool) -> Tensor:
+    """``(K, N, *event)``; of a distribution without a batch K is as large as all draws of the others, and N is 1."""
+    shape = (DRAWS,) if given.batch_shape else (DRAWS * EXAMPLES, 1)
     if not gradient:
-        return draw(posterior, rng, (DRAWS,))
+        return draw(given, rng, shape)
     with seeded(rng):
-        return posterior.rsample(torch.Size((DRAWS,))).detach()
+        return given.rsample(torch.Size(shape)).detach()
 
 
-def _tested(posterior: Distribution, pilot: Tensor, draws: Tensor, rng: torch.Generator) -> _Tested | Finding:
-    leaf = posterior
-    while isinstance(leaf, Independent):
+def _tested(
+    name: str, given: Distribution, pilot: Tensor, draws: Tensor, rng: torch.Generator
+) -> _Tested | Finding | str:
+    leaf = given
+    while type(leaf) is Independent:  # a subclass may state another density
         leaf = leaf.base_dist
-    white = _whitened(leaf, posterior, draws)
+    white = _whitened(leaf, given, draws)
     if white is not None:
+        if name == "likelihood" and white.shape[2] > MOST_PLACES:
+            white = white[..., torch.randperm(white.shape[2], generator=rng)[:MOST_PLACES].to(white.device)]
         p, squares = whitened_p_value(white)
         return _Tested(p, "whitened by their own parameters, against chi-square", squares)
     if _discrete(leaf):
-        return _cells(leaf, draws, rng)
-    p = draws_p_value(_Density(posterior, pilot[:1]), pilot.flatten(2), draws.flatten(2), rng)
+        return _cells(name, leaf, draws if given.batch_shape else draws[:, 0], rng)
+    p = draws_p_value(_Density(given), pilot.flatten(2), draws.flatten(2), rng)
     transforms = _by_distribution_function(leaf, draws)
     if transforms is None:
         return _Tested(p, "against versions of their own density that are narrower and wider")
@@ -178,18 +226,27 @@ def _discrete(leaf: Distribution) -> bool:
     return support is not None and bool(support.is_discrete)
 
 
-def _cells(leaf: Distribution, draws: Tensor, rng: torch.Generator) -> _Tested | Finding:
-    """Randomised transforms of draws with finitely many values, by the masses that the density states for them."""
+def _cells(name: str, leaf: Distribution, draws: Tensor, rng: torch.Generator) -> _Tested | Finding | str:
+    """Randomised transforms of draws with finitely many values, by the masses that the density states for them.
+
+    ``draws`` are ``(K, *batch, *event)``; of a likelihood at most `MOST_PLACES` numbers of each are looked at.
+    """
     if not leaf.has_enumerate_support:
-        return Finding.not_applicable(f"A posterior of {type(leaf).__name__} has values that cannot be enumerated.")
+        return f"A {name} of {type(leaf).__name__} has values that cannot be enumerated."
     values = leaf.enumerate_support()
-    if values.numel() * len(draws) > MOST_VALUES:
-        draws = draws[: max(1, MOST_VALUES // values.numel())]
     masses = leaf.log_prob(values).double().exp()
-    excess = float((masses.sum(0) - 1).abs().max())
-    if excess > CELLS:
-        words = f"The masses that the posterior states for {len(values)} values add to 1 only within {excess:.3g}."
-        return Finding(Verdict.FAIL, Grade.PROVED, words, excess)
+    total, tolerance = masses.sum(0), CELLS if leaf.log_prob(values).dtype is torch.float64 else CELLS_IN_SINGLE
+    words = f"The masses that the {name} states for {len(values)} values add to {float(total.min()):.6g} at least and "
+    words += f"{float(total.max()):.6g} at most"
+    if float(total.max()) > 1 + tolerance:
+        return Finding(Verdict.FAIL, Grade.PROVED, f"{words}.", float(total.max()))
+    if float(total.min()) < 1 - tolerance:
+        return Finding(
+            Verdict.FLAG, Grade.PROVED, f"{words}: what is left over is lost to the model.", float(total.min())
+        )
+    if not leaf.event_shape:
+        values, masses, draws = _places(name, values, masses, draws, rng)
+    draws = draws[: max(1, MOST_VALUES // values.numel())]
     hit = draws[:, None] == values
     hit = hit.flatten(hit.ndim - len(leaf.event_shape)).all(-1) if leaf.event_shape else hit
     at = hit.double().argmax(1)
@@ -200,21 +257,26 @@ def _cells(leaf: Distribution, draws: Tensor, rng: torch.Generator) -> _Tested |
     return _Tested(kolmogorov_p_value(transforms), "transformed by their own cumulative masses", transforms)
 
 
+def _places(
+    name: str, values: Tensor, masses: Tensor, draws: Tensor, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same at some of the numbers of a likelihood's data, flat; the whole of everything else."""
+    some = LATENTS * MOST_PLACES
+    if name != "likelihood" or masses[0].numel() <= some:
+        return values.expand_as(masses), masses, draws
+    place = torch.randperm(masses[0].numel(), generator=rng)[:some].to(masses.device)
+    flat = (each.flatten(1)[:, place] for each in (values.expand_as(masses), masses, draws))
+    first, second, third = flat
+    return first, second, third
+
+
 @final
 class _Density:
-    """The stated log-density of flat latents, minus infinity outside of the support."""
+    """The stated log-density of flat values ``(K, N, d)``, minus infinity outside of the support."""
 
-    def __init__(self, posterior: Distribution, inside: Tensor) -> None:
-        self.posterior, self.inside = posterior, inside
+    def __init__(self, given: Distribution) -> None:
+        self.given = given
 
     def __call__(self, z: Tensor) -> Tensor:
-        value = z.view(*z.shape[:2], *self.posterior.event_shape)
-        try:
-            support = self.posterior.support
-        except NotImplementedError:
-            support = None
-        if support is None:
-            return self.posterior.log_prob(value).cpu()
-        inside = support.check(value)  # type: ignore[no-untyped-call]
-        within = inside.view(*inside.shape, *[1] * len(self.posterior.event_shape))
-        return torch.where(inside, self.posterior.log_prob(torch.where(within, value, self.inside)), -torch.inf).cpu()
+        value = z.view(*z.shape[:2], *self.given.event_shape)
+        return log_prob_within(self.given, value).cpu()

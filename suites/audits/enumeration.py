@@ -19,11 +19,12 @@ from torchstone.models.model import (
     Sampler,
     Tokenised,
 )
+from torchstone.suites.audits.arithmetic import BEYOND, doubled
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.draws import samples
 from torchstone.suites.audits.small import Small, enumerable, states_of, tables
 from torchstone.suites.audits.subject import Subject, draws_nothing
-from torchstone.suites.metrics.evidence import average, monte_carlo_p_value, p_value, worth
+from torchstone.suites.metrics.evidence import average, monte_carlo_p_value, p_value, undefined, worth
 from torchstone.suites.metrics.goodness import g_statistic, pooled, visible_divergence
 from torchstone.suites.pictures.audits import mass_meter
 
@@ -33,6 +34,7 @@ LOST_PER_DIM = 2e-5  # what honest arithmetic may lose in each dimension
 REPLICATES, WEIGHTS, MOST_WEIGHTS = 128, 16, 2**22
 MOST_LEVELS, MOST_VALUES = 1024, 2**14
 DRAWS, MOST_CELLS = 4000, 256
+UNHELD = "the model cannot be asked in float64."
 
 
 @final
@@ -54,10 +56,11 @@ class Enumeration(Audit):
             return Finding.not_applicable("The model gives no density.")
         if not isinstance(subject.space.support, Discrete):
             return Finding.not_applicable("A continuous density has no states to add up; its mass is integrated.")
-        conditionals = _largest_conditional(subject)
-        if conditionals is not None and conditionals > 1 + _tolerance(subject):
+        largest = _largest_conditional(subject)
+        conditionals, broken, settled = (None, 0, True) if largest is None else largest
+        if conditionals is not None and conditionals > 1 + (_tolerance(subject) if settled else BEYOND):
             witness = f"At full size the probabilities of the levels of one position add up to {conditionals:.9g}."
-            return Finding(Verdict.FAIL, Grade.PROVED, witness, conditionals)
+            return Finding(Verdict.FAIL, Grade.PROVED, witness, conditionals).counting(broken)
         small = enumerable(subject)
         if isinstance(small, str):
             found = Finding.inconclusive(small)
@@ -65,9 +68,10 @@ class Enumeration(Audit):
             found = _weighted(small) if isinstance(small.model, LatentVariable) else _summed(small)
         if conditionals is None:
             return found
-        return replace(
-            found, witness=f"{found.witness} At full size conditionals of test examples add up to {conditionals:.9g}."
-        )
+        words = f"{found.witness} At full size conditionals of test examples add up to {conditionals:.9g}"
+        if not settled and found.verdict is not Verdict.FAIL:
+            return Finding.inconclusive(f"{words}, which may be rounding: {UNHELD}").counting(broken)
+        return replace(found, witness=f"{words}.").counting(broken)
 
 
 @final
@@ -90,13 +94,14 @@ class GoodnessOfFit(Audit):
             return Finding.not_applicable(small)
         if not (isinstance(small.model, Sampler) and isinstance(small.model, ExplicitExact)):
             return Finding.not_applicable("The tiny instance is no sampler with an exact density.")
-        log_p = tables(small, "goodness of fit").flatten()
+        answers = tables(small, "goodness of fit")
+        log_p = _each_whole(worth(answers))
         counts = torch.bincount(_indices(small), minlength=len(log_p))
         if bool((counts[log_p == -math.inf] > 0).any()):
-            with small.subject.in_double() as doubled:
-                log_p = tables(small, "goodness of fit").flatten() if doubled else log_p
-        if not bool((log_p > -math.inf).any()):
-            return Finding.inconclusive(f"{small.name} holds every state for impossible.")
+            again = doubled(small.model, lambda: tables(small, "goodness of fit"))
+            log_p = log_p if again is None else _each_whole(worth(again))
+        if bool(log_p.isnan().any()):
+            return Finding.inconclusive(f"{small.name} holds every state for impossible.").counting(undefined(answers))
         observed, expected = pooled(counts, log_p.softmax(0), MOST_CELLS)
         expected = expected / expected.sum()
         statistic = float(g_statistic(observed, expected))
@@ -108,12 +113,22 @@ class GoodnessOfFit(Audit):
             f"{small.name} gave {DRAWS} samples in {len(expected)} cells with G = {statistic:.4g}.",
             f"Would see a divergence KL(sampler‖density) of {visible_divergence(len(expected), DRAWS):.2g} nats at "
             f"level 0.001 with 99 % power, at n = {DRAWS}.",
-        )
+        ).counting(undefined(answers))
+
+
+def _each_whole(log_p: Tensor) -> Tensor:
+    """``(classes, states)`` log-densities, each class made to sum to one and all equally likely, flat.
+
+    Labels are drawn uniformly, so that what one class lacks of one must not become a frequency of labels. A class
+    without any possible state gives NaN.
+    """
+    return (log_p.log_softmax(1) - math.log(len(log_p))).flatten()
 
 
 def _summed(small: Small) -> Finding:
     """Exact densities, and bounds without draws."""
-    logs = tables(small, "enumeration")
+    answers = tables(small, "enumeration")
+    logs, broken = worth(answers), undefined(answers)
     exact = isinstance(small.model, ExplicitExact)
     if isinstance(small.model, ExplicitApproximate) and not exact and not _without_draws(small):
         return Finding.inconclusive(
@@ -121,9 +136,12 @@ def _summed(small: Small) -> Finding:
         )
     totals, tolerance = logs.logsumexp(1).exp(), _tolerance(small.subject)
     if float(totals.max()) > 1 + tolerance:
-        with small.subject.in_double() as doubled:
-            again = tables(small, "enumeration").logsumexp(1).exp() if doubled else totals
-        totals = torch.minimum(totals, again)
+        again = doubled(small.model, lambda: tables(small, "enumeration"))
+        if again is not None:
+            totals, broken = torch.minimum(totals, worth(again).logsumexp(1).exp()), max(broken, undefined(again))
+        elif float(totals.max()) <= 1 + BEYOND:
+            words = f"{small.name} has probabilities that add up to {float(totals.max()):.9g}, which may be rounding"
+            return Finding.inconclusive(f"{words}: {UNHELD}").counting(broken)
     least, largest = float(totals.min()), float(totals.max())
     between = f"{least:.9g}" if least == largest else f"{least:.9g} to {largest:.9g}"
     classes = f" in each of {len(totals)} classes" if len(totals) > 1 else ""
@@ -137,7 +155,7 @@ def _summed(small: Small) -> Finding:
         least if verdict is Verdict.FLAG else largest,
         power=f"Sees every excess above {tolerance:g}, at this size.",
         pictures={"enumeration": mass_meter(_labelled(small, totals))},
-    )
+    ).counting(broken)
 
 
 def _without_draws(small: Small) -> bool:
@@ -153,7 +171,12 @@ def _weighted(small: Small) -> Finding:
     classes = small.subject.space.classes or 1
     states = len(states_of(small.subject.space))
     replicates = max(4, min(REPLICATES, MOST_WEIGHTS // (states * classes * WEIGHTS)))
-    logs = torch.stack([tables(small, f"enumeration/{r}", samples=WEIGHTS).logsumexp(1) for r in range(replicates)])
+    broken, sums = 0, []
+    for replicate in range(replicates):
+        answers = tables(small, f"enumeration/{replicate}", samples=WEIGHTS)
+        broken += undefined(answers)
+        sums.append(worth(answers).logsumexp(1))
+    logs = torch.stack(sums)
     means, spread = logs.exp().mean(0), float(logs.var(0).nan_to_num(0.0).max())
     stderr = float(logs.exp().std(0).max()) / math.sqrt(replicates)
     evidence = average(logs.sum(0).tolist())
@@ -164,7 +187,7 @@ def _weighted(small: Small) -> Finding:
         f"average over {replicates} sums.",
         f"Would see probabilities that add up to {math.exp(10 / replicates + spread / 2):.3f}, at this size.",
         {"enumeration": mass_meter(_labelled(small, means))},
-    )
+    ).counting(broken)
 
 
 def _tolerance(subject: Subject) -> float:
@@ -187,10 +210,11 @@ def _indices(small: Small) -> Tensor:
     return state if y is None else y * space.support.levels**space.dims + state
 
 
-def _largest_conditional(subject: Subject) -> float | None:
+def _largest_conditional(subject: Subject) -> tuple[float, int, bool] | None:
     """The largest sum over all levels of one conditional of an autoregressive model, on a few test examples.
 
-    None where the model has no discrete conditionals, or too many levels. A sum above one is computed in float64 again.
+    With it the number of terms that are NaN or infinite, and whether a sum above one was computed in float64 again.
+    None where the model has no discrete conditionals, or too many levels.
     """
     model, support = subject.model, subject.space.support
     if not isinstance(model, Autoregressive) or isinstance(model, Tokenised) or not isinstance(support, Discrete):
@@ -199,15 +223,15 @@ def _largest_conditional(subject: Subject) -> float | None:
         return None
     x, y = subject.test(max(1, min(16, MOST_VALUES // (support.levels * subject.space.dims))))
     x, y = x.to(subject.context.device), None if y is None else y.to(subject.context.device)
-    largest = _conditional_sum(model, support.levels, x, y)
-    if largest > 1 + _tolerance(subject):
-        with subject.in_double() as doubled:
-            largest = min(largest, _conditional_sum(model, support.levels, x, y)) if doubled else largest
-    return largest
+    largest, broken = _conditional_sum(model, support.levels, x, y)
+    if largest <= 1 + _tolerance(subject):
+        return largest, broken, True
+    again = doubled(model, lambda: _conditional_sum(model, support.levels, x, y))
+    return (largest, broken, False) if again is None else (min(largest, again[0]), max(broken, again[1]), True)
 
 
-def _conditional_sum(model: Autoregressive, levels: int, x: Tensor, y: Tensor | None) -> float:
+def _conditional_sum(model: Autoregressive, levels: int, x: Tensor, y: Tensor | None) -> tuple[float, int]:
     with torch.no_grad():
         given = model.conditionals(x, y)
-        terms = [worth(given.log_prob(torch.full_like(x, level))) for level in range(levels)]
-    return float(torch.stack(terms).logsumexp(0).exp().max())
+        terms = torch.stack([given.log_prob(torch.full_like(x, level)) for level in range(levels)])
+    return float(worth(terms).logsumexp(0).exp().max()), undefined(terms)

@@ -9,7 +9,7 @@ from torchstone.models.model import Discrete, Tokenised
 from torchstone.suites.audits.audit import Audit, Finding
 from torchstone.suites.audits.references import references
 from torchstone.suites.audits.subject import Density, Subject
-from torchstone.suites.metrics.evidence import average, log_bet, p_value, worth
+from torchstone.suites.metrics.evidence import average, log_bet, p_value, undefined, worth
 from torchstone.suites.pictures.audits import entropy_floors
 
 __all__ = ["EntropyFloors"]
@@ -44,9 +44,11 @@ class EntropyFloors(Audit):
         evidence: dict[str, float] = {}
         excess: dict[str, float] = {}
         amplitudes, bits, floors = [], [], []
+        broken = 0
         for reference in references(subject, n):
             purpose = f"entropy floors/{reference.name}"
-            log_p = worth(subject.log_density(reference.x, reference.y, purpose, WEIGHTS))
+            answers = subject.log_density(reference.x, reference.y, purpose, WEIGHTS)
+            log_p, broken = worth(answers), broken + undefined(answers)
             evidence[reference.name] = log_bet(log_p, reference.log_r, STAKES)
             excess[reference.name] = float((log_p - reference.log_r).mean())
             if reference.amplitude is not None:
@@ -65,4 +67,4 @@ class EntropyFloors(Audit):
             f"Would see a model that is {visible:.3f} nats per example better than any of {len(evidence)} references, "
             f"at n = {n} draws of each.",
             {"entropy_floors": entropy_floors(amplitudes, bits, floors)} if amplitudes else {},
-        )
+        ).counting(broken)

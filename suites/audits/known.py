@@ -8,7 +8,7 @@ from typing import ClassVar, final
 from torchstone.models.model import Discrete
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Density, Subject
-from torchstone.suites.metrics.evidence import log_e_value, p_value, worth
+from torchstone.suites.metrics.evidence import log_e_value, p_value, undefined, worth
 
 __all__ = ["KnownSource"]
 
@@ -46,9 +46,9 @@ class KnownSource(Audit):
         power = f"Would see {math.log(1e4) / n:.2g} nats per example above the truth, at a level of 1e-4."
         if not subject.sound:
             words += " Its bound is a draw whose exponential may be too large, so that this is no test."
-            return Finding(Verdict.INCONCLUSIVE, Grade.DECLARED, words, evidence)
+            return Finding(Verdict.INCONCLUSIVE, Grade.DECLARED, words, evidence).counting(undefined(log_p))
         found = Finding.tested(p_value(evidence), evidence, words, power)
         if below > FAR:
             words += f" That is more than {FAR} {unit}: it has not learned its source."
-            return Finding(Verdict.FLAG, Grade.TESTED, words, evidence, found.p_value, power)
-        return found
+            found = Finding(Verdict.FLAG, Grade.TESTED, words, evidence, found.p_value, power)
+        return found.counting(undefined(log_p))

@@ -19,11 +19,12 @@ from torchstone.models.model import (
     Sampler,
     Tokenised,
 )
+from torchstone.suites.audits.arithmetic import BEYOND, doubled
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.draws import samples
 from torchstone.suites.audits.proposal import HeavyTails
 from torchstone.suites.audits.subject import Density, Subject
-from torchstone.suites.metrics.evidence import average, log_bet, p_value, worth
+from torchstone.suites.metrics.evidence import average, log_bet, p_value, undefined, worth
 from torchstone.suites.pictures.audits import mass_meter
 from torchstone.suites.questions import ask_importance_weighted, ask_log_prob
 
@@ -34,6 +35,7 @@ ROUNDING_PER_DIM = 1e-5  # the same where nothing but float32 is to be had
 MOST_DIMS, DRAWS, FITTED = 8, 10_000, 1_000
 CLOSE, FEWEST_EFFECTIVE = 0.05, 0.05
 WEIGHTS = 16
+VISIBLE = 1e-2  # a p-value that is evidence
 WORTH_DRAWING = -7.0  # nats: a mass that can be seen in a picture
 
 
@@ -59,21 +61,26 @@ class SuperUnity(Audit):
                 else "Exponentials of draws whose mean is a bound may add up to more, honestly."
             )
         x, y, group = _points(subject)
-        log_p = worth(subject.log_density(x, y, "super-unity", WEIGHTS))
+        answers = subject.log_density(x, y, "super-unity", WEIGHTS)
+        log_p, broken = worth(answers), undefined(answers)
         largest = max(_totals(log_p, y))
         pictures = {"super_unity": mass_meter(_masses(log_p, y, group))} if largest > WORTH_DRAWING else {}
         if subject.density is Density.WEIGHT:
             evidence = average(_totals(log_p, y))
-            return Finding.tested(
-                p_value(evidence), evidence,
+            p = p_value(evidence)
+            return Finding(
+                Verdict.PASS, Grade.TESTED if p < VISIBLE else Grade.INVARIANT,  # it sees so little that a pass is none
                 f"The weights of {len(x)} distinct points add up to exp({largest:.4g}).",
-                "Would see them add up to 10,000 and more.", pictures,
-            )  # fmt: skip
+                evidence, p, "Would see them add up to 10,000 and more.", pictures,
+            ).counting(broken)  # fmt: skip
         allowed = EXCESS if subject.dtype is torch.float64 else ROUNDING_PER_DIM * subject.space.dims
         if largest > allowed:
-            with subject.in_double() as doubled:
-                again = worth(subject.log_density(x, y, "super-unity")) if doubled else log_p
-            largest = min(largest, max(_totals(again, y)))
+            again = doubled(subject.model, lambda: subject.log_density(x, y, "super-unity"))
+            if again is not None:
+                largest, broken = min(largest, max(_totals(worth(again), y))), max(broken, undefined(again))
+            elif largest <= math.log1p(BEYOND):
+                words = f"The probabilities of {len(x)} distinct points add up to exp({largest:.6g}), which may be "
+                return Finding.inconclusive(f"{words}rounding: the model cannot be asked in float64.").counting(broken)
         failed = largest > allowed
         return Finding(
             Verdict.FAIL if failed else Verdict.PASS,
@@ -82,7 +89,7 @@ class SuperUnity(Audit):
             largest,
             power="Sees a model that holds some of these points for certain; not one that is only a little too large.",
             pictures=pictures,
-        )
+        ).counting(broken)
 
 
 @final
@@ -106,7 +113,8 @@ class ImportanceMass(Audit):
         y = chosen.labels(DRAWS, chosen.rng("importance mass/labels"))
         reference = _fitted(chosen)
         x, log_r = reference.draw(DRAWS, chosen.rng("importance mass"))
-        log_p = _inside(chosen, x, y, "importance mass")
+        answers = _inside(chosen, x, y, "importance mass")
+        log_p = worth(answers)
         evidence = log_bet(log_p, log_r)
         ratios = (log_p - log_r).exp()
         mass, stderr = float(ratios.mean()), float(ratios.std()) / math.sqrt(DRAWS)
@@ -124,7 +132,7 @@ class ImportanceMass(Audit):
             f"{DRAWS} points, as good as {effective:.0%} of them from the density: would see a mass above "
             f"{1 + math.sqrt(20 / DRAWS) * float(ratios.std()):.4g}.",
             {"importance_mass": mass_meter({f"integral over {space.dims} dimensions": mass})},
-        )
+        ).counting(undefined(answers))
 
 
 def _integrable(subject: Subject) -> Subject | str:
@@ -149,7 +157,7 @@ def _is_small(model: Model) -> bool:
 
 
 def _inside(subject: Subject, x: Tensor, y: Tensor | None, purpose: str) -> Tensor:
-    """``log p``, or the logarithm of a weight, of points ``(n, D)`` as it counts; minus infinity outside the support.
+    """``log p``, or the logarithm of a weight, of points ``(n, D)``; minus infinity outside the support.
 
     What lies outside is not asked.
     """
@@ -170,7 +178,7 @@ def _inside(subject: Subject, x: Tensor, y: Tensor | None, purpose: str) -> Tens
             rng = context.rng(f"audit/{purpose}", block)
             answers.append(ask_importance_weighted(model, batch, label, WEIGHTS, rng, context))
     found = torch.full((len(x),), -math.inf, dtype=torch.float64)
-    found[inside] = worth(torch.cat(answers))
+    found[inside] = torch.cat(answers)
     return found
 
 
@@ -191,7 +199,7 @@ def _fitted(subject: Subject) -> HeavyTails:
     wide_reference = HeavyTails(broad * (1.0 if space.support.bounded else 5.0), space.support)
     x, log_r = wide_reference.draw(DRAWS, rng)
     y = subject.labels(DRAWS, rng)
-    weights = (_inside(subject, x, y, "importance mass/pilot") - log_r).softmax(0)
+    weights = (worth(_inside(subject, x, y, "importance mass/pilot")) - log_r).softmax(0)
     if not bool(weights.isfinite().all()):
         return wide_reference
     return HeavyTails(x[torch.multinomial(weights, FITTED, replacement=True, generator=rng)], space.support)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchstone.models.model import Autoregressive, Continuous, Discrete, ExplicitExact
+from torchstone.suites.audits.arithmetic import doubled
 from torchstone.suites.audits.draws import samples
 from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.evidence import worth
@@ -41,10 +42,9 @@ def discrete_slices(subject: Subject) -> Slices:
     impossible = log_p.gather(1, index[:, None])[:, 0] == -math.inf
     if bool(impossible.any()):
         rows = impossible.nonzero()[:, 0]
-        with subject.in_double() as doubled:
-            if doubled:
-                labels = None if y is None else y[rows]
-                log_p[rows] = _along(subject, x[rows], labels, position[rows], levels[rows])
+        labels = None if y is None else y[rows]
+        again = doubled(subject.model, lambda: _along(subject, x[rows], labels, position[rows], levels[rows]))
+        log_p[rows] = log_p[rows] if again is None else again
     nowhere = (log_p == -math.inf).all(1)
     shifted = torch.where(nowhere[:, None], 0.0, log_p)
     probabilities = shifted.softmax(1)
@@ -63,8 +63,8 @@ def sequential_slices(subject: Subject) -> Slices:
     x, y = samples(subject, max(FEWEST // 4, min(4000, SEQUENTIAL // dims**2)), "conditional PIT")
     index, log_p = x.flatten(), _conditionals(model, support.levels, subject, x, y)
     if bool((log_p.gather(1, index[:, None]) == -math.inf).any()):
-        with subject.in_double() as doubled:
-            log_p = _conditionals(model, support.levels, subject, x, y) if doubled else log_p
+        again = doubled(model, lambda: _conditionals(model, support.levels, subject, x, y))
+        log_p = log_p if again is None else again
     scores = log_p.log_softmax(1).nan_to_num(-math.inf, -math.inf, -math.inf)
     return Slices(scores.exp(), scores, index)
 

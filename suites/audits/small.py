@@ -20,7 +20,6 @@ from torchstone.models.model import (
     Tokenised,
 )
 from torchstone.suites.audits.subject import Subject
-from torchstone.suites.metrics.evidence import worth
 from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob
 
 __all__ = ["MOST_STATES", "Small", "enumerable", "states_of", "tables"]
@@ -62,6 +61,8 @@ def enumerable(subject: Subject) -> Small | str:
     if not isinstance(model, Enumerable):
         return f"{name} has no tiny(), so that no code path of its own can be enumerated: normalisation is declared."
     tiny = model.tiny()
+    if type(tiny) is not type(model):
+        return f"The tiny instance is of another class, {type(tiny).__name__}, and shows nothing of {name}."
     if isinstance(tiny, torch.nn.Module):
         tiny.to(subject.context.device).eval()
     space = space_of(tiny)
@@ -89,7 +90,7 @@ def states_of(space: Space) -> Tensor:
 
 
 def tables(small: Small, purpose: str, *, samples: int = 1) -> Tensor:
-    """``log p(x)`` of every state as it counts, ``(classes, states)`` nats; one class where there are no labels.
+    """``log p(x)`` of every state as answered, ``(classes, states)`` nats; one class where there are no labels.
 
     Args:
         small: the model; its answers are exact, weights or bounds, as its kind is.
@@ -114,5 +115,5 @@ def tables(small: Small, purpose: str, *, samples: int = 1) -> Tensor:
             else:
                 assert isinstance(model, ExplicitApproximate)
                 answers.append(ask_elbo(model, batch, labels, rng))
-        rows.append(worth(torch.cat(answers)))
+        rows.append(torch.cat(answers))
     return torch.stack(rows)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
@@ -199,23 +197,6 @@ class Subject:
     def of(self, model: Model) -> Subject:
         """Another model, such as a tiny instance, seen in the same way."""
         return replace(self, model=model, fresh=None)
-
-    @contextmanager
-    def in_double(self) -> Iterator[bool]:
-        """Within the block the model computes in float64, and gets back exactly what it had; whether it could be."""
-        model = self.model
-        if not isinstance(model, nn.Module) or self.dtype in (None, torch.float64):
-            yield self.dtype is torch.float64
-            return
-        kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers())]
-        try:
-            for tensor, data in kept:
-                if data.is_floating_point():
-                    tensor.data = data.double()
-            yield True
-        finally:
-            for tensor, data in kept:
-                tensor.data = data
 
     def _split(self, name: str, n: int | None) -> tuple[Tensor, Tensor | None]:
         split = self.data.split(name)

@@ -7,16 +7,17 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import Continuous, Discrete, ExplicitExact, Sampler, Space, Split
+from torchstone.models.model import Continuous, Discrete, ExplicitExact, Sampler, Space, Split, Tokenised
 from torchstone.models.randomness import generator
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.counts import excess_p_value
-from torchstone.suites.questions import ask_log_prob
+from torchstone.suites.questions import ask_log_prob, check_support
 
 __all__ = ["Freshness", "Support"]
 
 CALL = 100
+CHECKED = 4
 ROUNDING = 1e-5  # of the width of the support
 LEVEL = 1e-3
 NOT = "The model draws no samples."
@@ -24,13 +25,18 @@ NOT = "The model draws no samples."
 
 @final
 class Support(Audit):
-    """Samples have the shape, the type and the values that the model declares, and densities above zero."""
+    """Samples have the shape, the type and the values that the model declares, and densities above zero.
+
+    Before that, conditionals and likelihoods of a few test examples must be distributions over the kind of values that
+    the model declares.
+    """
 
     name: ClassVar[str] = "support"
     claim: ClassVar[str] = "Samples lie in the declared support, and the model's own density holds them for possible."
 
     def audit(self, subject: Subject) -> Finding:
         """Fail on values outside of the support; flag what is not finite, repeats or has no density."""
+        _check(subject)
         if not isinstance(subject.model, Sampler):
             return Finding.not_applicable(NOT)
         calls, labels = subject.samples
@@ -88,9 +94,19 @@ class Freshness(Audit):
         null = f"Of {len(test)} test examples {expected} stand in the train split, and {rate} of the first "
         null += f"{min(len(test), len(drawn))} have a twin."
         if odd:
-            return Finding(Verdict.FLAG, Grade.TESTED, f"{'; '.join(odd)}. {null}", float(len(odd)))
+            return Finding(Verdict.FLAG, Grade.INVARIANT, f"{'; '.join(odd)}. {null}", float(len(odd)))
         power = f"Would see copies of the data in more than about {10 / len(drawn):.2g} of the samples."
-        return Finding(Verdict.PASS, Grade.TESTED, f"{'; '.join(seen)}. {null}", 0.0, power=power)
+        return Finding(Verdict.PASS, Grade.INVARIANT, f"{'; '.join(seen)}. {null}", 0.0, power=power)
+
+
+def _check(subject: Subject) -> None:
+    """Raise ModelError where a density is over another kind of values than is declared."""
+    if isinstance(subject.model, Tokenised):
+        return
+    x, y = subject.test(CHECKED)
+    y = None if y is None else y.to(subject.context.device)
+    with torch.no_grad():
+        check_support(subject.model, subject.own(x), y, subject.context.rng("audit/support/check"))
 
 
 def _outside(x: object, space: Space, n: int) -> str | None:

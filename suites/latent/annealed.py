@@ -15,7 +15,8 @@ from torchstone.suites.latent.examples import Rows
 from torchstone.suites.metrics.annealing import Annealed, anneal, anneal_back, chain_variance, lower_bound, sigmoid
 from torchstone.suites.metrics.annealing import upper_bound as upper_of
 from torchstone.suites.metrics.hmc import HMC, pilot
-from torchstone.suites.questions import ask_path, unvalidated
+from torchstone.suites.questions import ask_path
+from torchstone.suites.supports import unvalidated
 
 __all__ = ["Annealing", "Bracket", "annealed", "bracketed"]
 
@@ -41,7 +42,8 @@ class Bracket:
         lower: log-mean-exp over forward chains.
         lower_variance: of each, by the spread of its chains.
         upper: from reverse chains that start at the latents that the examples were made of; None for real examples.
-        acceptance: at each temperature, ``(T - 1,)``, over chains and examples, of the forward run.
+        acceptance: at each temperature, ``(T - 1,)``, over chains and examples; the lower one of the two runs, where
+            there are two.
         refusal: a sentence where no proposal was ever accepted.
     """
 
@@ -98,13 +100,11 @@ def bracketed(model: LatentVariable, n: int, y: Tensor | None, how: Annealing, c
 
 
 def _bracket(forward: Annealed, reverse: Annealed | None) -> Bracket:
-    return Bracket(
-        lower_bound(forward),
-        chain_variance(forward),
-        None if reverse is None else upper_of(reverse),
-        forward.acceptance.mean(1),
-        forward.refusal,
-    )
+    acceptance, refusal, upper = forward.acceptance.mean(1), forward.refusal, None
+    if reverse is not None:
+        acceptance = torch.minimum(acceptance, reverse.acceptance.mean(1))
+        refusal, upper = refusal or reverse.refusal, upper_of(reverse)
+    return Bracket(lower_bound(forward), chain_variance(forward), upper, acceptance, refusal)
 
 
 def _forward(

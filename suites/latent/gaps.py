@@ -11,7 +11,7 @@ from torch import Tensor
 from torchstone.models.model import LatentVariable
 from torchstone.suites.context import Context
 from torchstone.suites.latent.examples import Rows
-from torchstone.suites.questions import unvalidated
+from torchstone.suites.supports import log_prob_within, unvalidated
 from torchstone.suites.variational_family import family_refusal, log_weights, optimise
 
 __all__ = ["Optimum", "best_posteriors"]
@@ -63,4 +63,4 @@ class _LogJoint:
         y = None if self.rows.y is None else self.rows.y.repeat(draws)
         likelihood = self.model.likelihood(z.flatten(0, 1), y)
         x = self.rows.x.expand(draws, *self.rows.x.shape).flatten(0, 1)
-        return likelihood.log_prob(x).view(draws, n) + self.model.prior(self.rows.y).log_prob(z)
+        return likelihood.log_prob(x).view(draws, n) + log_prob_within(self.model.prior(self.rows.y), z)

@@ -40,7 +40,7 @@ def portraits(
     terms: Terms,
     real: Bracket | None,
     simulated: Bracket | None,
-    usage: Usage,
+    usage: Usage | None,
     context: Context,
 ) -> Mapping[str, bytes]:
     """PNG files by name; those of images only for images, and those of latents only where each has a KL of its own."""
@@ -51,7 +51,11 @@ def portraits(
         found["rate-distortion"] = rate_distortion([Point("this model", rate, distortion)])
     rows = examples.first(SHOWN)
     pictures = rows.x.ndim in (3, 4)
-    if usage.kl is not None:
+    if (
+        usage is not None
+        and usage.kl is not None
+        and bool(usage.kl.isfinite().all() & usage.variances.isfinite().all())
+    ):
         found["latent-kl"] = latent_kl(usage.kl, usage.variances)
         if pictures and (images := _traversed(model, rows, usage.kl)) is not None:
             found["traversals"] = traversals(images, usage.kl, range(len(usage.kl)))

@@ -79,12 +79,18 @@ class Sheet:
             self.note(f"Annealed bounds and gaps are those of {n} of the {len(examples)} examples.")
         if bracket.refusal:
             self.note(f"Annealing: {bracket.refusal}")
+        behind = float((self.columns["elbo"][:n] - lower.value).mean())
+        if not behind <= 0:
+            self.note(
+                f"The annealed bound lies {behind:.3g} nats below the ELBO of the same examples: its chains have not "
+                "arrived; give them more temperatures."
+            )
 
     def gaps(self, terms: Terms, bracket: Bracket | None, optimum: Optimum | None, n: int, examples: Examples) -> None:
         """How far the ELBO is below the best lower bound, and its two parts, on the same examples."""
         elbo, ladder = terms.elbo.value[:n], terms.ladder[-1].bound[:n]
         best, of = ladder, f"iwae, K = {terms.ladder[-1].samples}"
-        if bracket is not None and float((bracket.lower + examples.constant).mean()) > float(ladder.mean()):
+        if bracket is not None and _unconverged(terms.ladder):  # and not where it is larger: that would be by chance
             best, of = bracket.lower + examples.constant, "ais"
         few: Flat = {"examples": n}
         self._paired("elbo_gap", Kind.LOWER_BOUND, best - elbo, {"against": of}, few)
@@ -93,6 +99,10 @@ class Sheet:
         reached = optimum.elbo + examples.constant
         self._paired("approximation_gap", Kind.ESTIMATE, best - reached, {"against": of}, few)
         self._paired("amortisation_gap", Kind.LOWER_BOUND, reached - elbo, {}, few)
+        if not float((reached - elbo).mean()) > -1:
+            self.note(
+                "The search for the best posterior ended below the encoder's own: it has failed, and its gaps with it."
+            )
         self.columns["best_posterior_elbo"] = _padded(reached, len(examples))
         if optimum.converged < 1:
             self.note(
@@ -100,10 +110,12 @@ class Sheet:
                 "examples: the amortisation gap may be larger."
             )
 
-    def bracketed(self, bracket: Bracket, how: Annealing, n: int) -> None:
-        """Both bounds on examples that the model simulated."""
+    def bracketed(self, bracket: Bracket, how: Annealing, n: int, examples: Examples) -> None:
+        """Both bounds on examples that the model simulated, on its own support: no constant of dequantisation."""
         assert bracket.upper is not None
         contract = {**SIMULATED, "examples": n}
+        if examples.dequantised:
+            contract |= {"support": "continuous", "dequantisation": "none"}
         lower, found = Estimate(bracket.lower, bracket.lower_variance), _chains(how, bracket)
         self._add("bdmc_lower", Kind.LOWER_BOUND, lower, parameters=found, contract=contract)
         self._paired("bdmc_upper", Kind.UPPER_BOUND, bracket.upper, _settings(how), contract, up=True)
@@ -114,6 +126,12 @@ class Sheet:
         )
         if bracket.refusal:
             self.note(f"Annealing of simulated examples: {bracket.refusal}")
+        gap = mean(bracket.upper - bracket.lower)
+        if gap.stderr is not None and gap.value < -4 * gap.stderr:
+            self.note(
+                f"The upper bound is {-gap.value:.3g} nats below the lower one, beyond four standard errors: prior, "
+                "likelihood and their draws do not belong together, and no annealed number is to be believed."
+            )
 
     def reliance(self, reliance: Tensor, n: int) -> None:
         """What the decoder makes of the latents, on some of ``n`` examples."""
@@ -170,11 +188,11 @@ class Sheet:
         *,
         up: bool = False,
     ) -> None:
-        """The mean of values per example; one that is not finite is worth the worst there is."""
-        sign = -1.0 if up else 1.0
+        """The mean of values per example. One that is not finite makes a bound say nothing, on its own side."""
+        sign = {Kind.LOWER_BOUND: -1.0, Kind.UPPER_BOUND: 1.0}.get(kind, -1.0 if up else 1.0)
         costs = mean(sign * values)
         interval = costs.ci95
-        if interval is not None and up:
+        if interval is not None and sign < 0:
             interval = -interval[1], -interval[0]
         found = {**parameters, "nonfinite": costs.nonfinite}
         self.scores.append(
@@ -194,14 +212,14 @@ def _unconverged(ladder: tuple[Rung, ...]) -> list[str]:
     if top.samples > 1 and uneven > OFTEN:
         notes.append(
             f"On {uneven:.0%} of the examples one of the {top.samples} weights outweighs all others: the "
-            "importance-weighted bound has not converged, and the annealed one is to be preferred."
+            "importance-weighted bound has not converged."
         )
     if len(ladder) > 1:
         rise = float((ladder[-1].bound - ladder[-2].bound).mean())
         if rise > RISING:
             notes.append(
-                f"The bound still rises by {rise:.2f} nats from K = {ladder[-2].samples} to {top.samples}: it has not "
-                "converged, and the annealed one is to be preferred."
+                f"The bound still rises by {rise:.3g} nats from K = {ladder[-2].samples} to {top.samples}: it has not "
+                "converged."
             )
     return notes
 
@@ -214,7 +232,7 @@ def _disagreement(rate: Estimate, kl: Tensor) -> list[str]:
     if not math.isfinite(off) or abs(off) > 5 * error + slack:
         return [
             f"The rate over draws is {off:+.3g} nats off its closed form, {abs(off) / max(error, 1e-300):.1f} standard "
-            "errors: the posterior's draws do not follow its density."
+            "errors: draws and densities of posterior or prior do not belong together."
         ]
     return []
 

@@ -10,12 +10,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import ExplicitApproximate, LatentVariable
+from torchstone.models.model import ExplicitApproximate, LatentVariable, ModelError
 from torchstone.suites.context import Context
 from torchstone.suites.latent.examples import Examples
 from torchstone.suites.metrics.bounds import RUNGS, Ladder, Rung
 from torchstone.suites.metrics.latents import analytic_kl
-from torchstone.suites.questions import ask_weights
+from torchstone.suites.questions import ask_elbo_terms, ask_weights
 
 __all__ = ["Estimate", "Terms", "ask_parts", "ask_terms", "rungs_up_to"]
 
@@ -104,30 +104,31 @@ def ask_terms(model: LatentVariable, examples: Examples, samples: int, context: 
 def ask_parts(model: ExplicitApproximate, examples: Examples, draws: int, context: Context) -> Terms:
     """Ask a model that gives its bound and no distributions ``draws`` times for each example, with its own parts."""
     n = len(examples)
-    names: tuple[str, ...] = ()
-    found: dict[str, Estimate] = {}
+    whole = {name: Estimate.empty(n) for name in ("elbo", "reconstruction", "rate")}
+    parts: dict[str, Estimate] = {}
     for number in range(examples.blocks):
         start, stop, rows = examples.block(number)
-        answers = [_ask(model, rows.x, rows.y, context.rng(f"latents/{draw}", number)) for draw in range(draws)]
-        names = names or tuple(answers[0])
-        for name in names:
-            values = torch.stack([answer[name] for answer in answers])
-            if name in ("elbo", "reconstruction"):
-                values = values + examples.constant
-            whole = found.setdefault(name, Estimate.empty(n))
-            whole.value[start:stop] = values.mean(0)
-            whole.variance[start:stop] = values.var(0) / draws if draws > 1 else math.nan
+        answers = [ask_elbo_terms(model, rows.x, rows.y, context.rng(f"latents/{i}", number)) for i in range(draws)]
+        reconstruction = torch.stack([answer.reconstruction for answer in answers]) + examples.constant
+        rate = torch.stack([answer.rate for answer in answers])
+        drawn = {"elbo": reconstruction - rate, "reconstruction": reconstruction, "rate": rate}
+        names = {frozenset(answer.parts) for answer in answers} | ({frozenset(parts)} if number else set())
+        if len(names) > 1:
+            raise ModelError(f"{type(model).__name__}.elbo names other parts from call to call; name the same ones.")
+        for name in answers[0].parts:
+            parts.setdefault(name, Estimate.empty(n))
+            _average(parts[name], torch.stack([answer.parts[name] for answer in answers]), start, stop)
+        for name, values in drawn.items():
+            _average(whole[name], values, start, stop)
         context.progress("bounds", stop, n)
-    parts = {name: found[name] for name in names if name not in ("elbo", "reconstruction", "rate")}
-    return Terms(found["elbo"], found["reconstruction"], found["rate"], parts)
+    return Terms(whole["elbo"], whole["reconstruction"], whole["rate"], parts)
 
 
-@torch.no_grad()
-def _ask(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch.Generator) -> dict[str, Tensor]:
-    answer = model.elbo(x, y, rng=rng)
-    reconstruction, rate = answer.reconstruction.double().cpu(), answer.rate.double().cpu()
-    parts = {name: part.detach().double().cpu() for name, part in answer.parts.items()}
-    return {"elbo": reconstruction - rate, "reconstruction": reconstruction, "rate": rate, **parts}
+def _average(estimate: Estimate, values: Tensor, start: int, stop: int) -> None:
+    """Put the mean over draws ``(draws, stop - start)``, and its variance, in their places."""
+    draws = len(values)
+    estimate.value[start:stop] = values.mean(0)
+    estimate.variance[start:stop] = values.var(0) / draws if draws > 1 else math.nan
 
 
 class _Moments:

@@ -34,10 +34,12 @@ class Usage:
     kl: Tensor | None
 
 
-def ask_usage(model: LatentVariable, rows: Rows, context: Context) -> Usage:
-    """Look at the posteriors of ``rows``, at least two."""
+def ask_usage(model: LatentVariable, rows: Rows, context: Context) -> Usage | None:
+    """Look at the posteriors of ``rows``, at least two; None where they have not one prior in common."""
     with torch.no_grad():
         posterior, prior = model.posterior(rows.x, rows.y), model.prior(rows.y)
+        if prior.batch_shape:
+            return None
         kl = kl_per_latent(posterior, prior)
         return Usage(
             aggregate(posterior, prior, context.rng("usage/information")),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["average", "log_bet", "log_e_value", "monte_carlo_p_value", "p_value", "worth"]
+__all__ = ["average", "log_bet", "log_e_value", "monte_carlo_p_value", "p_value", "undefined", "worth"]
 
 STAKES = (1.0, 0.5, 0.1, 0.03, 0.01)
 
@@ -20,6 +20,15 @@ def worth(log_p: Tensor) -> Tensor:
     [-1.0, -inf, -inf]
     """
     return torch.where(log_p.isfinite(), log_p.double(), -math.inf)
+
+
+def undefined(log_p: Tensor) -> int:
+    """How many log-densities are NaN or plus infinity, which no density has; minus infinity is one.
+
+    >>> undefined(torch.tensor([-1.0, math.nan, math.inf, -math.inf]))
+    2
+    """
+    return int((log_p.isnan() | (log_p == math.inf)).sum())
 
 
 def log_e_value(log_p: Tensor, log_r: Tensor) -> float:

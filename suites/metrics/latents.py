@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from torchstone.models.randomness import draw
+from torchstone.suites.supports import log_prob_within
 
 __all__ = [
     "Aggregate",
@@ -83,7 +84,7 @@ def aggregate(
     with torch.no_grad():
         z = draw(posterior, rng, (draws,))
         own = posterior.log_prob(z).double()
-        rate = (own - prior.log_prob(z).double()).mean(0)
+        rate = (own - log_prob_within(prior, z).double()).mean(0)
         rows, event = z.flatten(0, 1), tuple(posterior.event_shape)
         chunk = max(1, elements // (n * math.prod(event)))
         all_of_them, others = zip(
@@ -98,7 +99,7 @@ def aggregate(
 def _mixtures(posterior: Distribution, z: Tensor, start: int) -> tuple[Tensor, Tensor]:
     """Log-densities of rows ``z`` under the mixture of all posteriors, and under that of all but their own."""
     n, rows = posterior.batch_shape[0], len(z)
-    log_q = posterior.log_prob(z[:, None].expand(rows, n, *z.shape[1:])).double()
+    log_q = log_prob_within(posterior, z[:, None].expand(rows, n, *z.shape[1:])).double()
     own = (torch.arange(start, start + rows, device=z.device) % n)[:, None]
     others = log_q.scatter(1, own, -math.inf)
     return log_q.logsumexp(1) - math.log(n), others.logsumexp(1) - math.log(n - 1)
@@ -107,10 +108,15 @@ def _mixtures(posterior: Distribution, z: Tensor, start: int) -> tuple[Tensor, T
 def analytic_kl(posterior: Distribution, prior: Distribution) -> Tensor | None:
     """``KL(q(z|x) || p(z))`` of each example in nats, ``(N,)`` float64; None where torch knows no closed form."""
     try:
-        divergence = kl_divergence(posterior, prior)
+        divergence = kl_divergence(posterior, _each(prior, posterior))
     except NotImplementedError:
         return None
     return divergence.detach().double().expand(posterior.batch_shape).cpu()
+
+
+def _each(prior: Distribution, posterior: Distribution) -> Distribution:
+    """The prior once for every example: some closed forms know no broadcasting."""
+    return prior if prior.batch_shape else prior.expand(posterior.batch_shape)
 
 
 def kl_per_latent(posterior: Distribution, prior: Distribution) -> Tensor | None:
@@ -120,7 +126,7 @@ def kl_per_latent(posterior: Distribution, prior: Distribution) -> Tensor | None
     if posterior.base_dist.event_shape or prior.base_dist.event_shape or posterior.event_shape != prior.event_shape:
         return None
     try:
-        divergence = kl_divergence(posterior.base_dist, prior.base_dist)
+        divergence = kl_divergence(posterior.base_dist, _each(prior, posterior).base_dist)  # type: ignore[attr-defined]
     except NotImplementedError:
         return None
     return divergence.detach().double().expand(*posterior.batch_shape, *posterior.event_shape).flatten(1).cpu()

@@ -21,7 +21,8 @@ from torchstone.suites.context import Context
 from torchstone.suites.metrics.annealing import anneal, sigmoid
 from torchstone.suites.metrics.bounds import Ladder
 from torchstone.suites.metrics.hmc import HMC, _kinetic
-from torchstone.suites.questions import ask_path, ask_weights, unvalidated, validated
+from torchstone.suites.questions import ask_path, ask_weights, validated
+from torchstone.suites.supports import unvalidated
 
 PIXELS, WIDTH, LATENTS = 64, 256, 16
 BLOCK = 50

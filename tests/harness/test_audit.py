@@ -2,15 +2,19 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from torchstone.harness import certify
 from torchstone.models import ModelError
 from torchstone.results import Store
+from torchstone.results.grades import BACKING
 from torchstone.suites import audit as suite
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 
+ALL = suite.AUDITS
 QUICK = ("model=independent", "budget=smoke")
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 
@@ -100,6 +104,83 @@ def test_several_models_have_a_certificate_each(bench):
     said = bench("audit", "model=independent,mixture", "budget=smoke", "data=markov")
     assert said.code == 0
     assert said.out.count("# Audit certificate: ") == 2 and len(pages()) == 2
+
+
+def test_several_in_json_are_one_list(bench):
+    said = bench("audit", "model=independent,mixture", "budget=smoke", "data=markov", "--format", "json")
+    assert [each["model"] for each in json.loads(said.out)] == ["independent", "mixture"]
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"another")])
+def test_a_picture_of_another_suite_that_is_lost_stops_no_certificate(bench, harm):
+    bench("audit", *QUICK)
+    (record,) = Store("bench-results").records()
+    other = replace(record, suite="density", identity="another", audits=(), arrays={})
+    store = Store("bench-results")
+    kept = store.write(other, figures={"scatter": PNG})
+    bench("audit", *QUICK)
+    assert 'alt="scatter"' in pages()[0].read_text(encoding="utf-8")
+    harm(store.folder / f"{kept.id}.scatter.png")
+    said = bench("audit", *QUICK)
+    text = pages()[0].read_text(encoding="utf-8")
+    assert said.code == 0 and 'alt="scatter"' not in text and 'alt="enumeration.' in text
+
+
+def test_what_can_be_printed_is_printed_before_the_pages_are_kept(bench):
+    bench("audit", *QUICK)
+    next(Path("bench-results").glob("*.png")).unlink()
+    said = bench("audit", *QUICK)
+    assert said.code == 2 and said.out.startswith("# Audit") and "the picture cannot be read" in said.err
+
+
+def test_the_store_is_read_once_for_all_pages(bench, monkeypatch):
+    reads = []
+    read = Store.records
+    monkeypatch.setattr(certify.Store, "records", lambda store: reads.append(store) or read(store))
+    asked = ("model=independent,mixture", "budget=smoke", "data=markov")
+    bench("audit", *asked)
+    records = list(read(Store("bench-results")))
+    reads.clear()
+    certificates = certify.Certificates(records, Path("bench-results"))
+    assert len(list(certificates.keep())) == 2 and certificates.text("html", together=False)
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("model=all", "--output", "mine.json"), "one file holds one certificate"),
+        (("seed=0,1", "--output", "mine.md"), "one file holds one certificate"),
+        (("model=all", "--format", "html"), "a page holds one certificate and several are asked for"),
+        (("--output", "none/mine.md"), "there is no folder none"),
+        (("--output", "mine.md"), "mine.md: this is a folder"),
+        (("--output", "", "--format", "json"), "this is a folder"),
+        (("--output", ""), "its ending is none of"),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_any_audit(bench, sentence, tmp_path, arguments, words):
+    (tmp_path / "mine.md").mkdir()
+    asked = QUICK[1:] if "model=all" in arguments else QUICK
+    assert words in sentence(bench("audit", *asked, *arguments))
+    assert not Path("bench-results").exists()
+
+
+def test_the_ending_of_a_file_is_read_in_either_case(bench):
+    bench("audit", *QUICK, "--output", "mine.JSON")
+    assert json.loads(Path("mine.JSON").read_text(encoding="utf-8"))["model"] == "independent"
+
+
+def test_help_says_how_it_ends(bench):
+    words = " ".join(bench("audit", "--help").out.split())
+    assert "1 where an audit was failed" in words and "3 where a cell failed" in words
+    assert "Arguments of run, fit and audit" in bench("--help").out
+
+
+def test_a_model_that_gives_no_density_promises_none(bench, monkeypatch):
+    backing = tuple(audit for audit in ALL if audit.name in BACKING)
+    monkeypatch.setattr(suite, "AUDITS", backing)
+    said = bench("audit", "model=torchstone_extension.mutants:NoDensity", "budget=smoke")
+    assert "the model promises no density" in " ".join(said.out.split())
 
 
 def test_json_can_be_read(bench):

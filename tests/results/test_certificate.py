@@ -11,6 +11,7 @@ import pytest
 
 from torchstone.results import RecordError, Status
 from torchstone.results.certificate import UNSEEN, WIDTH, Form, certificate
+from torchstone.results.grades import BACKING, NO_DENSITY
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 HOSTILE = "x|y`<script>alert(1)</script>\n\x1b[31m&_$%#{}~^\\[z]"
@@ -94,7 +95,10 @@ def test_every_audit_has_its_line_and_its_words(audited):
 @pytest.mark.parametrize(
     ("entries", "summary"),
     [
-        ([("enumeration", "pass", "A")], "No audit was failed; the numbers stand on grade A, proved."),
+        (
+            [("enumeration", "pass", "A")],
+            "No audit was failed; the numbers stand on grade A, proved, at a small size or by a counter-example.",
+        ),
         ([("purity", "pass", "C")], "No audit was failed; the numbers stand on grade D, declared, not verified."),
         ([("purity", "fail", "C"), ("support", "fail", "C")], "The model failed 2 audits."),
         ([], "No audit was held."),
@@ -103,7 +107,38 @@ def test_every_audit_has_its_line_and_its_words(audited):
 def test_the_summary_says_what_the_numbers_stand_on(certify, verdict, entries, summary):
     record = certify(*(verdict(*entry) for entry in entries))
     for form in Form:
-        assert summary in certificate(record, {}, form)
+        assert summary in " ".join(certificate(record, {}, form).split())
+
+
+def test_a_model_that_promises_no_density_has_no_grade_of_one(certify, verdict):
+    said = [verdict(name, "not-applicable", "D", witness=NO_DENSITY) for name in sorted(BACKING)]
+    for form in Form:
+        text = " ".join(certificate(certify(*said, verdict("purity")), {}, form).split())
+        assert "No audit was failed; the model promises no density. Of 7 audits: 1 passed, 6 not applicable." in text
+
+
+def test_audits_that_could_not_be_held_are_counted_apart(certify, verdict):
+    witness = "It could not be held, MemoryError was raised: no message"
+    unheld = [verdict(name, "inconclusive", "D", witness=witness) for name in ("enumeration", "support")]
+    text = " ".join(certificate(certify(*unheld, verdict("purity", "inconclusive", "D")), {}).split())
+    assert "Of 3 audits: 1 inconclusive, 2 could not be held." in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "absent"),
+    [
+        ({"model": {"components": 8, "widths": [4, 2], "name": None}, "budget": "quick", "checkpoint": None},
+         ("- settings: components=8, widths=[4, 2], name=none", "- budget: quick"), ("- checkpoint",)),
+        ({"model": {}, "budget": 50, "checkpoint": None}, ("- budget: 50 optimiser steps",), ("- settings",)),
+        ({"model": {}, "budget": "quick", "checkpoint": "mine.safetensors"},
+         ("- checkpoint: mine.safetensors",), ("- settings", "- budget")),
+        ({}, (), ("- settings", "- budget", "- checkpoint")),
+    ],
+)  # fmt: skip
+def test_the_header_says_how_the_model_was_made(certify, settings, there, absent):
+    text = certificate(certify(settings=settings), {}).replace("\\", "")
+    assert all(words in text for words in there), text
+    assert not any(words in text for words in absent), text
 
 
 def test_html_is_one_file_with_its_pictures_and_a_text_for_each(audited):

@@ -10,7 +10,7 @@ import pytest
 
 from torchstone.results import Status, Store
 from torchstone.results.frame import frame, frame_of
-from torchstone.results.grades import BACKING, grade, worst
+from torchstone.results.grades import BACKING, NO_DENSITY, grade, promises_none, worst
 from torchstone.results.render import WIDTH, render
 from torchstone.results.table import table
 
@@ -38,6 +38,16 @@ def beside(*records, store=None) -> dict[str, str | None]:
 )
 def test_a_certificate_is_as_good_as_the_best_claim_behind_the_number_that_was_passed(verdict, entries, word):
     assert grade([verdict(*entry) for entry in entries]) == word
+
+
+def test_no_density_is_promised_where_no_audit_of_one_applies_and_one_says_why(verdict):
+    none = [verdict(name, "not-applicable", "D") for name in sorted(BACKING)]
+    said = [verdict(name, "not-applicable", "D", witness=NO_DENSITY) for name in sorted(BACKING)]
+    assert promises_none([*said, verdict("purity")])
+    assert promises_none([*none[1:], said[0]])
+    assert not promises_none(none)  # a density of data for which there is no audit
+    assert not promises_none([*said[1:], verdict(said[0]["audit"], "inconclusive", "D")])
+    assert not promises_none([]) and not promises_none([verdict("purity")])
 
 
 def test_several_certificates_are_as_good_as_the_worst():

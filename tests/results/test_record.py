@@ -39,6 +39,23 @@ scores = st.builds(
     parameters=flats,
     contract=flats,
 )
+reals = (
+    st.sampled_from([None, "Infinity", "-Infinity", "NaN"])
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+audits = st.builds(
+    lambda more, known: more | known,
+    flats,
+    st.fixed_dictionaries(
+        {
+            "audit": texts,
+            "verdict": st.sampled_from(["pass", "fail", "flag", "inconclusive", "not-applicable"]),
+            "grade": st.sampled_from("ABCD"),
+            **dict.fromkeys(("statistic", "p_value", "level"), reals),
+        }
+    ),
+)
 
 
 def without_nan(value):
@@ -55,7 +72,7 @@ def without_nan(value):
     scores=st.lists(scores, max_size=3).map(tuple),
     contract=flats,
     nest=st.dictionaries(texts, nested, max_size=4),
-    audit=flats,
+    audit=audits,
     text=texts,
 )
 def test_round_trip(make, scores, contract, nest, audit, text):
@@ -158,6 +175,37 @@ def test_fields_of_the_wrong_type_are_named(make, change, message):
     del content["id"]
     with pytest.raises(RecordError, match=message):
         Record.from_dict(content | {"id": content_id(content)})
+
+
+HELD = {"audit": "purity", "verdict": "pass", "grade": "C", "statistic": None, "p_value": None, "level": None}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (None, "its audit 2 is a NoneType, not an object"),
+        (["purity"], "its audit 2 is a list, not an object"),
+        (HELD | {"audit": 3}, "its audit 2 has the name 3, which is no text"),
+        ({}, "its audit 2 has the name None"),
+        (HELD | {"verdict": "passed"}, "'purity', has the verdict 'passed', which is none of pass, fail, flag"),
+        (HELD | {"verdict": ["pass"]}, "has the verdict .'pass'."),
+        (HELD | {"grade": "E"}, "has the grade 'E', which is none of A, B, C, D"),
+        (HELD | {"grade": "AB"}, "has the grade 'AB'"),
+        (HELD | {"statistic": "large"}, "has the statistic 'large', which is no number"),
+        (HELD | {"p_value": True}, "has the p_value True, which is no number"),
+        (HELD | {"level": [0.1]}, "has the level .0.1., which is no number"),
+    ],
+)
+def test_an_audit_that_is_none_is_named(make, entry, message):
+    content = make(audits=(HELD, entry)).to_dict()
+    with pytest.raises(RecordError, match=message):
+        Record.from_dict(content)
+
+
+@pytest.mark.parametrize("value", [None, 3, 0.5, math.inf, -math.inf, math.nan])
+def test_an_audit_has_numbers_or_none(make, value):
+    record = make(audits=(HELD | dict.fromkeys(("statistic", "p_value", "level"), value),))
+    assert Record.from_dict(record.to_dict()).to_json() == record.to_json()
 
 
 @pytest.mark.parametrize("raw", [[], "text", 3, None])

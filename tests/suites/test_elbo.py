@@ -1,18 +1,21 @@
 """The elbo suite on models whose every number is known: bounds, what is between them, and what is said of them."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Bernoulli, Exponential, Independent, MultivariateNormal, Normal, Uniform
 from torchstone_extension.data import dataset
-from torchstone_extension.honest import FreeBound, GaussianVAE, LabelledNormal, LinearGaussianVAE, Uniform
+from torchstone_extension.honest import FreeBound, GaussianVAE, LabelledNormal, LinearGaussianVAE
+from torchstone_extension.honest import Uniform as Noise
 
-from torchstone.models import Continuous, Discrete, Encoder, LatentVariable, Space
+from torchstone.models import Continuous, Discrete, Elbo, Encoder, LatentVariable, ModelError, Space
 from torchstone.models.approximate.vae import vae
 from torchstone.results.record import Kind
 from torchstone.suites.context import Context
 from torchstone.suites.elbo import EvidenceBounds
+from torchstone.suites.latent.scores import Sheet
 from torchstone.suites.latent.terms import rungs_up_to
 
 REALS = Continuous(-math.inf, math.inf)
@@ -159,6 +162,119 @@ def test_bounds_of_a_conditional_model_are_given_its_labels():
     assert found.contract["conditional"] is True
 
 
+class Labels(LatentVariable):
+    """p(z|y) = N(3y, 1) and p(x|z, y) = N(z + y, 1/4), with the posterior that follows: p(x|y) = N(4y, 5/4)."""
+
+    def __init__(self, space):
+        self.space = space
+
+    def prior(self, y=None):
+        return Independent(Normal(3 * y[:, None].double(), 1.0), 1)
+
+    def posterior(self, x, y=None):
+        y = y[:, None].double()
+        return Independent(Normal((3 * y + 4 * (x - y)) / 5, math.sqrt(0.2)), 1)
+
+    def likelihood(self, z, y=None):
+        return Independent(Normal(z + y[:, None], 0.5), 1)
+
+
+def test_labels_stay_with_their_examples_in_every_estimator():
+    """Unequal labels in no regular order; a row that got another's label would be nats away."""
+    y = torch.tensor([0, 2, 1, 1, 0, 2, 2, 0, 1, 2])
+    x = 4.0 * y[:, None].double() + torch.linspace(-1, 1, 10, dtype=torch.float64)[:, None]
+    data = reals(x, y=y, classes=3)
+    more = {"annealed_examples": 10, "simulated_examples": 10, "temperatures": 60, "chains": 16}
+    found = measure(Labels(data.space), data, **more)
+    truth = Normal(4.0 * y.double(), math.sqrt(1.25)).log_prob(x[:, 0])
+    assert torch.allclose(found.columns["elbo"], truth, rtol=1e-9)
+    assert torch.allclose(found.columns["best_posterior_elbo"], truth, atol=1e-3)
+    assert torch.allclose(found.columns["ais"], truth, atol=0.6)
+    by_name = scores(found)
+    assert by_name["amortisation_gap"].value == pytest.approx(0, abs=1e-3)
+    assert abs(by_name["bdmc_gap"].value) < 0.5
+    assert "mutual_information" not in by_name and any("depends on the label" in note for note in found.warnings)
+    assert found.columns["decoder_reliance"].mean() > 0
+
+
+def test_latents_outside_of_the_prior_weigh_nothing():
+    """z ~ Exp(1) and x|z ~ N(z, 0.3) at x below zero: a chain that stepped out of the prior would gain eleven nats."""
+
+    class Waiting(LatentVariable):
+        space = Space((1,), REALS)
+
+        def prior(self, y=None):
+            return Independent(Exponential(torch.ones(1, dtype=torch.float64)), 1)
+
+        def posterior(self, x, y=None):
+            return Independent(Exponential(torch.full((len(x), 1), 9.0, dtype=torch.float64)), 1)
+
+        def likelihood(self, z, y=None):
+            return Independent(Normal(z, 0.3), 1)
+
+    x = torch.linspace(-2, -1, 20, dtype=torch.float64)[:, None]
+    grid = torch.linspace(0, 8, 400_001, dtype=torch.float64)
+    joint = -grid + Normal(grid, 0.3).log_prob(x)
+    truth = torch.logsumexp(joint, 1) + math.log(8 / 400_000)
+    more = {"annealed_examples": 20, "simulated_examples": 20, "temperatures": 60, "chains": 16}
+    found = measure(Waiting(), reals(x), **more)
+    by_name = scores(found)
+    assert by_name["ais"].value < float(truth.mean()) + 0.05
+    assert by_name["bdmc_gap"].value > -4 * by_name["bdmc_gap"].stderr
+
+
+@pytest.mark.parametrize(("kind", "worst"), [(Kind.UPPER_BOUND, math.inf), (Kind.LOWER_BOUND, -math.inf)])
+@pytest.mark.parametrize("up", [True, False])
+def test_a_bound_that_is_not_finite_says_nothing_on_its_own_side(kind, worst, up):
+    sheet = Sheet()
+    sheet._paired("a bound", kind, torch.tensor([1.0, math.nan]), {}, {}, up=up)
+    assert sheet.scores[0].value == worst and sheet.scores[0].parameters["nonfinite"] == 1
+
+
+def test_parts_of_a_bound_are_neither_its_terms_nor_unchecked(solid):
+    class Parts(FreeBound):
+        parts: ClassVar = {"elbo": 9.0, "rate": 9.0}
+
+        def elbo(self, x, y=None, *, rng):
+            n = torch.ones(len(x), dtype=torch.float64)
+            return Elbo(-200 * n, 0 * n, {name: value * n for name, value in self.parts.items()})
+
+    line = reals(torch.full((20, 1), 1.5, dtype=torch.float64))
+    assert scores(measure(Parts(), line))["elbo"].value == -200
+    assert scores(measure(Parts(), line))["part_elbo"].value == 9
+
+    class Averaged(Parts):
+        def elbo(self, x, y=None, *, rng):
+            return Elbo(torch.tensor(-200.0), torch.tensor(0.0))
+
+    with pytest.raises(ModelError, match="one log-density"):
+        measure(Averaged(), line)
+
+
+def test_discrete_and_bounded_latents_are_measured_and_not_annealed(solid):
+    class Switches(LinearGaussianVAE):
+        def prior(self, y=None):
+            return Independent(Bernoulli(torch.full((2,), 0.5, dtype=torch.float64)), 1)
+
+        def posterior(self, x, y=None):
+            return Independent(Bernoulli(torch.full((len(x), 2), 0.3, dtype=torch.float64)), 1)
+
+    found = measure(Switches(), solid, annealed_examples=3, simulated_examples=3)
+    assert "ais" not in scores(found) and any("needs latents that are real numbers" in note for note in found.warnings)
+    kl = 2 * (0.3 * math.log(0.6) + 0.7 * math.log(1.4))
+    assert scores(found)["rate"].value == pytest.approx(
+        kl, abs=4 * scores(found)["rate"].parameters["estimator_stderr"]
+    )
+
+    class Boxes(LinearGaussianVAE):
+        def posterior(self, x, y=None):
+            low = x.double()[:, :2] - 0.5
+            return Independent(Uniform(low, low + 1), 1)
+
+    found = scores(measure(Boxes(), solid))
+    assert found["mutual_information_upper"].value == math.inf  # some box touches no other
+
+
 def test_dequantised_bounds_carry_the_constant_of_their_map():
     """The levels 0 to 3 as bins of [0, 1]: N(z, ...) densities there, and ln 4 for each dimension less."""
 
@@ -179,6 +295,9 @@ def test_dequantised_bounds_carry_the_constant_of_their_map():
     density = 4 * (-0.5 * math.log(2 * math.pi) - math.log(1e3))
     for bound in ("elbo", "iwae_100", "ais"):
         assert found[bound].value == pytest.approx(density - 4 * math.log(4), abs=1e-5)
+    assert found["elbo"].value == pytest.approx(found["reconstruction"].value - found["rate"].value, rel=1e-9)
+    for gap in ("elbo_gap", "approximation_gap", "amortisation_gap"):
+        assert found[gap].value == pytest.approx(0, abs=1e-5)
 
 
 def test_a_decoder_that_is_not_a_number_somewhere_is_named(solid):
@@ -198,7 +317,7 @@ def test_what_is_skipped_says_what_to_do(solid):
             return x
 
     suite = EvidenceBounds()
-    assert "suite=density measures it" in suite.skip(Uniform(Space((3,), Discrete(2)), discrete=True), solid)
+    assert "suite=density measures it" in suite.skip(Noise(Space((3,), Discrete(2)), discrete=True), solid)
     assert "no bound on a likelihood" in suite.skip(Features(), solid)
 
 

@@ -23,7 +23,7 @@ from torch.distributions import (
 from torch.distributions.transforms import ExpTransform
 from torchstone_extension import honest
 
-from torchstone.suites.questions import unvalidated
+from torchstone.suites.supports import unvalidated
 from torchstone.suites.variational_family import Family, family_refusal, log_weights, optimise
 
 F64 = torch.float64

@@ -1,12 +1,14 @@
 """Sums over all states, and samples against them."""
 
+import math
+
 import pytest
 import torch
 from torchstone_extension.audited import BITS, LOWER, Bits, Bounded, DeepBits, Holes, PointMass, Pseudo, RareLoss
 from torchstone_extension.data import dataset
 from torchstone_extension.honest import Labelled
 
-from torchstone.models import Autoregressive, Discrete, Enumerable, ModelError, Sampler, Space
+from torchstone.models import Autoregressive, Discrete, Enumerable, ExplicitExact, ModelError, Sampler, Space
 from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.transformer import Transformer
 from torchstone.suites.audits.enumeration import Enumeration, GoodnessOfFit
@@ -73,6 +75,47 @@ def test_each_class_adds_up_by_itself(look):
     data = dataset(x, 3, y=torch.arange(40) % 2, classes=2)
     finding = look(Enumeration(), Labelled(data.space), data).finding
     assert finding.verdict == "pass" and "each of 2 classes" in finding.witness
+
+
+class Plain(torch.nn.Module, ExplicitExact):
+    """Casts what it is given to single precision, and computes with a linear layer: its mass is e^excess."""
+
+    def __init__(self, excess, *, stubborn):
+        super().__init__()
+        self.space, self.excess, self.stubborn = BITS, excess, stubborn
+        self.layer = torch.nn.Linear(4, 1)
+        torch.nn.init.zeros_(self.layer.weight)
+        torch.nn.init.constant_(self.layer.bias, excess - 4 * math.log(2))
+
+    def log_prob(self, x, y=None):
+        if self.stubborn and self.layer.weight.dtype is not torch.float32:
+            raise RuntimeError("mat1 and mat2 must have the same dtype")
+        return self.layer(x.float())[:, 0]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_plain_layer_in_single_precision_with_a_mass_of_e_is_proved(look, stubborn):
+    finding = look(Enumeration(), Plain(1.0, stubborn=stubborn), bernoulli()).finding
+    assert finding.verdict == "fail" and finding.grade == "A"
+    assert finding.statistic == pytest.approx(math.e, rel=1e-5)
+
+
+def test_a_small_excess_that_cannot_be_asked_in_double_precision_decides_nothing(look):
+    finding = look(Enumeration(), Plain(1e-4, stubborn=True), bernoulli()).finding
+    assert finding.verdict == "inconclusive" and "may be rounding" in finding.witness
+    assert look(Enumeration(), Plain(1e-4, stubborn=False), bernoulli()).finding.verdict == "fail"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_number_earns_no_pass(look, value):
+    class Broken(Bits):
+        def log_prob(self, x, y=None):
+            return torch.where(x.sum(1) == 4, value, super().log_prob(x))
+
+    for audit in (Enumeration(), GoodnessOfFit()):
+        finding = look(audit, Broken(), bernoulli()).finding
+        assert finding.verdict in ("flag", "fail")
+        assert "NaN or infinite log-densities count as impossible: there were 1." in finding.witness
 
 
 class Loud(Autoregressive):
@@ -161,7 +204,7 @@ def test_samples_outside_of_the_support_break_the_contract(look):
 def test_a_tiny_instance_of_too_many_states_is_named(look):
     class Large(PointMass, Enumerable):
         def tiny(self):
-            return PointMass(Space((17,), Discrete(2)))
+            return Large(Space((17,), Discrete(2)))
 
     finding = look(Enumeration(), Large(digits().space), digits()).finding
     assert finding.verdict == "inconclusive" and "too many to enumerate" in finding.witness

@@ -99,7 +99,6 @@ def test_honest_models_pass_whatever_they_are_worth(look):
         (bernoulli().source, bernoulli()),
         (Independent(constant.space), constant),
         (Holes(digits().space), digits()),
-        (Undefined(digits().space), digits()),
         (DeepBits(), bernoulli()),
         (Uniform(digits().space), digits()),
         (Normal1D(dataset(torch.arange(5)[:, None], 5).space), dataset(torch.arange(5)[:, None], 5)),
@@ -108,6 +107,8 @@ def test_honest_models_pass_whatever_they_are_worth(look):
         (mixture().source, mixture()),
     ):
         assert look(EntropyFloors(), model, data).finding.verdict == "pass", type(model)
+    finding = look(EntropyFloors(), Undefined(digits().space), digits()).finding
+    assert finding.verdict == "flag" and "count as impossible" in finding.witness
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -21,7 +21,7 @@ from torchstone.suites.data.synthetic import bernoulli, mixture
 from torchstone.suites.questions import validated
 
 ALPHA = 1e-3
-SEEDS, TURNS = 100, 15  # each seed holds one fixture in fifteen, unless HONEST=all is in the environment
+SEEDS, TURNS = 100, 20  # each seed holds one fixture in twenty, unless HONEST=all is in the environment
 EXAMPLES = 32
 UNHELD = "could not be held"
 SEEN_ONCE = "On fresh draws it was not seen again"

@@ -38,7 +38,8 @@ def test_a_copy_of_its_input_is_proved(look):
 def test_a_point_mass_in_single_precision_and_the_truth_pass(look):
     for model in (PointMass(BITS), bernoulli().source, Bits()):
         assert look(SuperUnity(), model, bernoulli()).finding.verdict == "pass"
-    assert look(SuperUnity(), Undefined(FLAT.space), FLAT).finding.verdict == "pass"
+    finding = look(SuperUnity(), Undefined(FLAT.space), FLAT).finding
+    assert finding.verdict == "flag" and "count as impossible" in finding.witness
 
 
 def test_repeated_images_count_once(look):
@@ -61,7 +62,8 @@ def test_a_dequantised_density_that_fills_its_bins_passes_and_one_with_a_wrong_c
 
 
 def test_latent_weights_are_evidence_too(look):
-    assert look(SuperUnity(), DeepBits(), bernoulli()).finding.verdict == "pass"
+    finding = look(SuperUnity(), DeepBits(), bernoulli()).finding
+    assert finding.verdict == "pass" and finding.grade == "C"
     assert look(SuperUnity(), DeepBits(inflated=10.0), bernoulli()).finding.verdict == "fail"
 
 
