@@ -98,7 +98,7 @@ def bound_ladder(rungs: Sequence[Rung]) -> Figure:
         axes.set_axisbelow(True)
         for row, rung in enumerate(part):
             _rung(axes, row, rung)
-    axes.set_xlabel("log-likelihood in nats/example; bars: the estimator's own error; arrows: where the truth lies")
+    axes.set_xlabel("log-likelihood in nats/example\nbars: the estimator's own error; arrows: where the truth lies")
     return drawn
 
 
