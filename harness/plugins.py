@@ -143,6 +143,7 @@ def _import_file(path: str, group: Group, spec: str) -> ModuleType:
     module = importlib.util.module_from_spec(location)
     _forget_neighbours(file.resolve().parent)
     sys.modules[file.stem] = module
+    sys.dont_write_bytecode = True  # bytecode is told apart by the second, and a file may be edited within one
     folder = str(file.resolve().parent)
     sys.path[:] = [folder, *(place for place in sys.path if place != folder)]  # also for what it imports later
     try:
