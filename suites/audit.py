@@ -112,9 +112,7 @@ class Auditing(Suite):
 
     def _contract(self, data: Dataset, subject: Subject) -> dict[str, Any]:
         return {
-            "data": data.fingerprint,
-            "dataset": data.name,
-            **{f"variant.{key}": value for key, value in data.variant.items()},
+            **data.contract(),
             "alpha": self.alpha,
             "conditional": subject.conditional,
         }

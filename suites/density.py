@@ -93,7 +93,12 @@ class Density(Suite):
         question = LogDensity(model, data, self.split, sampling, context)
         answers = question.answers()
         nll = mean(answers.costs)
-        contract = {**self._contract(model, data), **question.contract()}
+        contract = {
+            **data.contract(self.split),
+            "quantity": "nll",
+            "conditional": space_of(model).classes is not None,
+            **question.contract(),
+        }
         scores = _scores(nll, data, question.kind, question.parameters(nll, answers), bool(contract["conditional"]))
         columns = {"nll": answers.costs}
         warnings = _warnings(nll)
@@ -137,20 +142,6 @@ class Density(Suite):
             f"density does with probability {math.exp(-evidence):.1e} at most: it does not sum to one, or it has seen "
             "these examples.",
         )
-
-    def _contract(self, model: Model, data: Dataset) -> Flat:
-        support = data.space.support
-        return {
-            "data": data.fingerprint,
-            "dataset": data.name,
-            **{f"variant.{key}": value for key, value in data.variant.items()},
-            "split": self.split,
-            "examples": len(data.split(self.split)),
-            "dims": data.space.dims,
-            "support": f"discrete-{support.levels}" if isinstance(support, Discrete) else "continuous",
-            "quantity": "nll",
-            "conditional": space_of(model).classes is not None,
-        }
 
 
 def _scores(nll: Mean, data: Dataset, kind: Kind, parameters: Flat, conditional: bool) -> tuple[Score, ...]:

@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import Continuous, ModelError
+from torchstone.models.checks import space_of
+from torchstone.models.model import Continuous, Discrete, Model, ModelError, Space
 
-__all__ = ["Dequantiser"]
+__all__ = ["Dequantiser", "dequantiser_for"]
 
 
 @final
@@ -57,3 +58,11 @@ class Dequantiser:
             torch.tensor(limit, dtype=dtype, device=x.device) for limit in (self.support.low, self.support.high)
         )
         return u.clamp(torch.nextafter(low, high), torch.nextafter(high, low))
+
+
+def dequantiser_for(model: Model, data: Space) -> Dequantiser | None:
+    """What takes discrete data of the space ``data`` to a continuous model; None where there is nothing to take."""
+    ours, theirs = space_of(model).support, data.support
+    if isinstance(ours, Continuous) and isinstance(theirs, Discrete):
+        return Dequantiser(ours, theirs.levels, data.dims)
+    return None

@@ -10,7 +10,6 @@ from annotated_types import Ge
 
 from torchstone.models.checks import space_of
 from torchstone.models.model import (
-    Discrete,
     Encoder,
     ExplicitApproximate,
     ExplicitExact,
@@ -200,15 +199,8 @@ class EvidenceBounds(Suite):
         return Annealing(self.temperatures, self.chains, self.leapfrog)
 
     def _contract(self, model: Model, data: Dataset, examples: Examples) -> Flat:
-        support = data.space.support
         return {
-            "data": data.fingerprint,
-            "dataset": data.name,
-            **{f"variant.{key}": value for key, value in data.variant.items()},
-            "split": self.split,
-            "examples": len(examples),
-            "dims": data.space.dims,
-            "support": f"discrete-{support.levels}" if isinstance(support, Discrete) else "continuous",
+            **data.contract(self.split),
             "quantity": "log p",
             "conditional": space_of(model).classes is not None,
             "dequantisation": "uniform" if examples.dequantised else "none",

@@ -13,8 +13,6 @@ from torch import Tensor
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
     Autoregressive,
-    Continuous,
-    Discrete,
     ExplicitApproximate,
     ExplicitExact,
     LatentVariable,
@@ -23,7 +21,7 @@ from torchstone.models.model import (
 from torchstone.results.record import Flat, Kind, Scalar
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
-from torchstone.suites.dequantisation import Dequantiser
+from torchstone.suites.dequantisation import dequantiser_for
 from torchstone.suites.metrics.uncertainty import Mean, replicate_stderr
 from torchstone.suites.questions import (
     ask_elbo,
@@ -88,10 +86,7 @@ class LogDensity:
         self.split = data.split(split)
         self.dtype = model_dtype(model)
         self.conditional = space_of(model).classes is not None
-        ours, theirs = space_of(model).support, data.space.support
-        self.dequantiser: Dequantiser | None = None
-        if isinstance(ours, Continuous) and isinstance(theirs, Discrete):
-            self.dequantiser = Dequantiser(ours, theirs.levels, data.space.dims)
+        self.dequantiser = dequantiser_for(model, data.space)
         self.tokenised = isinstance(model, Tokenised)
         self.stochastic = self.dequantiser is not None or not isinstance(model, ExplicitExact)
         self.kind = Kind.UPPER_BOUND if self.stochastic or self.tokenised else Kind.EXACT

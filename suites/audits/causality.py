@@ -136,9 +136,7 @@ def _held(
 
 def _tiny(subject: Subject, tiny: Autoregressive) -> tuple[Difference, str]:
     """The same of every position of the tiny instance, on random examples of its support."""
-    if isinstance(tiny, torch.nn.Module):
-        tiny.to(subject.context.device).eval()
-    small = subject.of(tiny)
+    small = subject.of_instance(tiny)
     space, rng = small.space, subject.rng("causality/tiny")
     order = order_of(tiny, space.dims)
     n = TINY_ROWS * space.dims

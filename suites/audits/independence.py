@@ -169,10 +169,8 @@ def _samplers(subject: Subject) -> Iterator[tuple[str, Subject]]:
     yield "Samples", subject
     if isinstance(model, Enumerable) and subject.space.dims > SMALL:
         tiny = model.tiny()
-        if isinstance(tiny, torch.nn.Module):
-            tiny.to(subject.context.device).eval()
         if isinstance(tiny, Sampler):
-            yield "Samples of the tiny instance", subject.of(tiny)
+            yield "Samples of the tiny instance", subject.of_instance(tiny)
 
 
 def _samples(subject: Subject) -> float:

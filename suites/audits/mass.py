@@ -142,9 +142,7 @@ def _integrable(subject: Subject) -> Subject | str:
         candidates.append(subject.model.tiny())
     for model in candidates:
         if _is_small(model) and isinstance(model, ExplicitExact | LatentVariable):
-            if isinstance(model, torch.nn.Module):
-                model.to(subject.context.device).eval()
-            return subject.of(model)
+            return subject.of_instance(model)
     return (
         f"This needs a continuous density, or unbiased weights of one, of at most {MOST_DIMS} dimensions: of the model "
         "itself or of its tiny instance."

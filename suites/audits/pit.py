@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar, final
 
-import torch
 from torch import Tensor
 
 from torchstone.models.model import (
@@ -85,9 +84,7 @@ def _candidates(subject: Subject) -> list[tuple[Subject, str]]:
     if isinstance(subject.space.support, Continuous) and isinstance(subject.model, Enumerable):
         tiny: Model = subject.model.tiny()
         if isinstance(tiny, ExplicitExact) and isinstance(tiny, Sampler):
-            if isinstance(tiny, torch.nn.Module):
-                tiny.to(subject.context.device).eval()
-            candidates.append((subject.of(tiny), "the size of the tiny instance"))
+            candidates.append((subject.of_instance(tiny), "the size of the tiny instance"))
     return candidates
 
 

@@ -63,14 +63,12 @@ def enumerable(subject: Subject) -> Small | str:
     tiny = model.tiny()
     if type(tiny) is not type(model):
         return f"The tiny instance is of another class, {type(tiny).__name__}, and shows nothing of {name}."
-    if isinstance(tiny, torch.nn.Module):
-        tiny.to(subject.context.device).eval()
     space = space_of(tiny)
     if not isinstance(space.support, Discrete):
         return f"The tiny instance of {name} is continuous, and is integrated rather than enumerated."
     if _states(space) > MOST_STATES:
         return f"The tiny instance of {name} has more than {MOST_STATES} states, too many to enumerate."
-    return Small(subject.of(tiny), whole=False)
+    return Small(subject.of_instance(tiny), whole=False)
 
 
 def _states(space: Space) -> float:

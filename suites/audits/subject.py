@@ -8,12 +8,10 @@ from functools import cached_property
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
-    Continuous,
-    Discrete,
     ExplicitApproximate,
     ExplicitExact,
     LatentVariable,
@@ -23,7 +21,7 @@ from torchstone.models.model import (
 )
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
-from torchstone.suites.dequantisation import Dequantiser
+from torchstone.suites.dequantisation import Dequantiser, dequantiser_for
 from torchstone.suites.questions import ask_elbo, ask_importance_weighted, ask_log_prob
 
 __all__ = ["Density", "Subject", "draws_nothing"]
@@ -93,10 +91,7 @@ class Subject:
     @cached_property
     def dequantiser(self) -> Dequantiser | None:
         """Takes discrete data to a continuous model; None where there is nothing to take."""
-        ours, theirs = self.space.support, self.data.space.support
-        if isinstance(ours, Continuous) and isinstance(theirs, Discrete):
-            return Dequantiser(ours, theirs.levels, self.data.space.dims)
-        return None
+        return dequantiser_for(self.model, self.data.space)
 
     @cached_property
     def density(self) -> Density:
@@ -195,8 +190,14 @@ class Subject:
         return calls, labels
 
     def of(self, model: Model) -> Subject:
-        """Another model, such as a tiny instance, seen in the same way."""
+        """Another model, as it is, seen in the same way."""
         return replace(self, model=model, fresh=None)
+
+    def of_instance(self, model: Model) -> Subject:
+        """The same of a model that is to be made ready first, such as a tiny one: on the device, in evaluation mode."""
+        if isinstance(model, nn.Module):
+            model.to(self.context.device).eval()
+        return self.of(model)
 
     def _split(self, name: str, n: int | None) -> tuple[Tensor, Tensor | None]:
         split = self.data.split(name)

@@ -65,6 +65,24 @@ class Dataset:
         except KeyError:
             raise DataError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}.") from None
 
+    def contract(self, split: str | None = None) -> dict[str, str | int | float | bool | None]:
+        """What numbers on these data must share to be compared; with those of one ``split``, where it is named."""
+        shared = {
+            "data": self.fingerprint,
+            "dataset": self.name,
+            **{f"variant.{key}": value for key, value in self.variant.items()},
+        }
+        if split is None:
+            return shared
+        support = self.space.support
+        return {
+            **shared,
+            "split": split,
+            "examples": len(self.split(split)),
+            "dims": self.space.dims,
+            "support": f"discrete-{support.levels}" if isinstance(support, Discrete) else "continuous",
+        }
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over bytes, shape and dtype of every tensor of every split."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from torchstone.models.checks import model_dtype, space_of
-from torchstone.models.model import Continuous, Discrete, Model
+from torchstone.models.model import Model
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
-from torchstone.suites.dequantisation import Dequantiser
+from torchstone.suites.dequantisation import dequantiser_for
 
 __all__ = ["Examples", "Rows"]
 
@@ -45,12 +45,7 @@ class Examples:
         self.size = block
         self._dtype = model_dtype(model)
         self._conditional = space_of(model).classes is not None
-        ours, theirs = space_of(model).support, data.space.support
-        self._dequantiser = (
-            Dequantiser(ours, theirs.levels, data.space.dims)
-            if isinstance(ours, Continuous) and isinstance(theirs, Discrete)
-            else None
-        )
+        self._dequantiser = dequantiser_for(model, data.space)
         self.ids = self._split.ids
         self.dequantised = self._dequantiser is not None
         self.constant = 0.0 if self._dequantiser is None else self._dequantiser.log_volume

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import logsigmoid
+from torchstone_extension.audited import Pseudo
 from torchstone_extension.honest import FreeBound, Uniform
 
 from torchstone.models import ExplicitExact
@@ -36,25 +36,9 @@ def test_a_hundredth_of_a_nat_too_much_is_seen_and_the_tiniest_part_of_it_is_not
     assert look(KnownSource(), Tempered(data.source, 0.001), data).finding.verdict == "pass"
 
 
-class PseudoLikelihood(ExplicitExact):
-    """Each spin given all its neighbours."""
-
-    def __init__(self, space):
-        self.space = space
-
-    def log_prob(self, x, y=None):
-        spins = 2.0 * x.double() - 1
-        field = torch.full_like(spins, 0.1)
-        field[:, 1:] += 0.4 * spins[:, :-1]
-        field[:, :-1] += 0.4 * spins[:, 1:]
-        field[:, :, 1:] += 0.4 * spins[:, :, :-1]
-        field[:, :, :-1] += 0.4 * spins[:, :, 1:]
-        return logsigmoid(2 * spins * field).sum((1, 2))
-
-
 def test_a_pseudo_likelihood_beats_the_truth(look):
     data = ising(side=4)
-    finding = look(KnownSource(), PseudoLikelihood(data.space), data).finding
+    finding = look(KnownSource(), Pseudo(4), data).finding
     assert finding.verdict == "fail"
     # 7.735317133491 - 6.707143038929 nats of each example, by enumeration
     assert finding.statistic / 2000 == pytest.approx(1.0281740945620, abs=0.1)
