@@ -56,7 +56,7 @@ class Density(Suite):
     """
 
     name: ClassVar[str] = "density"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     default_models: ClassVar[tuple[str, ...]] = (
         "independent", "mixture", "linear_gaussian", "rnn", "transformer", "pixelcnn", "flow", "vae",
     )  # fmt: skip

@@ -57,7 +57,7 @@ class EvidenceBounds(Suite):
     """
 
     name: ClassVar[str] = "elbo"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     default_models: ClassVar[tuple[str, ...]] = ("vae", "hierarchical_vae", "vq_transformer", "autoencoder")
     metrics: ClassVar[Mapping[str, str]] = {
         "elbo": "evidence lower bound, nats per example, rate at weight one",

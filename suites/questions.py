@@ -49,8 +49,8 @@ __all__ = [
     "validated",
 ]
 
-SAMPLES_PER_DRAW = 50  # part of what defines the random numbers
-ROWS_PER_EXAMPLE = 16  # importance samples asked at once for each example of a batch: a decoder alone takes less
+SAMPLES_PER_DRAW = 250  # part of what defines the random numbers
+ROWS_PER_EXAMPLE = 4  # importance samples asked at once for each example of a batch: activations that stay in the cache
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torchstone.suites.metrics.bounds import Ladder, importance_weighted_bound
 from torchstone.suites.metrics.hmc import HMC, pilot
 from torchstone.suites.questions import (
     ROWS_PER_EXAMPLE,
+    SAMPLES_PER_DRAW,
     ask_importance_weighted,
     ask_path,
     ask_weights,
@@ -56,14 +57,14 @@ class Watched(LatentVariable):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
-@pytest.mark.parametrize("samples", [1, 50, 120])
+@pytest.mark.parametrize("samples", [1, 250, 600])
 def test_weights_are_those_of_a_plain_loop_whatever_the_batch(samples, batch_size):
     x, y = torch.randn(7, 2, generator=seeded(1), dtype=F64), torch.arange(7)
     model = Watched()
     reconstruction, rate = asked(model, x, samples, batch_size, y=y)
     posterior, rng = model.posterior(x), seeded(0)
-    for first in range(0, samples, 50):
-        for k, z in enumerate(draw(posterior, rng, (min(50, samples - first),)), first):
+    for first in range(0, samples, SAMPLES_PER_DRAW):
+        for k, z in enumerate(draw(posterior, rng, (min(SAMPLES_PER_DRAW, samples - first),)), first):
             torch.testing.assert_close(reconstruction[k], Independent(Normal(z + y[:, None], 1.0), 1).log_prob(x))
             torch.testing.assert_close(rate[k], posterior.log_prob(z) - model.prior().log_prob(z))
     assert reconstruction.shape == rate.shape == (samples, 7)
@@ -110,7 +111,7 @@ def test_distributions_are_checked_once_where_they_are_checked():
     x = torch.randn(3, 2, generator=seeded(1), dtype=F64)
     model = Watched()
     with validated():
-        asked(model, x, 150)
+        asked(model, x, 3 * SAMPLES_PER_DRAW)
         assert Distribution._validate_args
     assert [checks for _, checks in model.rows] == [True, False, False]
 
@@ -125,12 +126,12 @@ def test_checks_are_off_within_a_block_and_back_after_it():
     assert Distribution._validate_args == before
 
 
-@pytest.mark.parametrize(("n", "samples"), [(50, 100), (50, 1000), (200, 100)])
+@pytest.mark.parametrize(("n", "samples"), [(50, 500), (50, 1000), (200, 500)])
 def test_no_question_grows_with_samples_or_examples(n, samples):
     model = Watched()
     x = torch.zeros(n, 2, dtype=F64)
     pieces = [w.log.shape for w in ask_weights(model, x, None, samples, seeded(0), Context(batch_size=16))]
-    assert set(pieces) == {(50, n)} and max(rows for rows, _ in model.rows) == 16 * ROWS_PER_EXAMPLE
+    assert set(pieces) == {(SAMPLES_PER_DRAW, n)} and max(rows for rows, _ in model.rows) == 16 * ROWS_PER_EXAMPLE
 
 
 def test_annealing_a_model_reaches_its_known_density():
