@@ -72,7 +72,7 @@ class Auditing(Suite):
     """
 
     name: ClassVar[str] = "audit"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     default_models: ClassVar[tuple[str, ...]] = (
         "independent", "mixture", "linear_gaussian", "rnn", "transformer", "pixelcnn", "flow", "vae",
         "hierarchical_vae", "vq_transformer",

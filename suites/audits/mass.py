@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -22,7 +23,7 @@ from torchstone.models.model import (
 from torchstone.suites.audits.arithmetic import BEYOND, doubled
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.draws import samples
-from torchstone.suites.audits.proposal import HeavyTails
+from torchstone.suites.audits.proposal import Bell, HeavyTails
 from torchstone.suites.audits.subject import Density, Subject
 from torchstone.suites.metrics.evidence import average, log_bet, p_value, undefined, worth
 from torchstone.suites.pictures.audits import mass_meter
@@ -99,10 +100,13 @@ class ImportanceMass(Audit):
     The model itself where it is small enough, else its tiny instance. Points are drawn from a heavy-tailed reference
     that is fitted to other draws, and the evidence is a bet on ``p / r`` at them. Only an excess fails; mass that is
     missing, such as the tails of a Gaussian beyond a bounded support, is lost to the model alone.
+
+    Of an exact density that draws samples the other direction is a bet on ``r / p`` at samples: it wins where the
+    samples follow something else than the density. Both bets are averaged.
     """
 
     name: ClassVar[str] = "importance mass"
-    claim: ClassVar[str] = "A continuous density integrates to no more than one."
+    claim: ClassVar[str] = "A continuous density integrates to no more than one, and its samples follow it."
 
     def audit(self, subject: Subject) -> Finding:
         """Integrate."""
@@ -111,11 +115,13 @@ class ImportanceMass(Audit):
             return Finding.not_applicable(chosen)
         space = chosen.space
         y = chosen.labels(DRAWS, chosen.rng("importance mass/labels"))
-        reference = _fitted(chosen)
+        points = _points_of(chosen)
+        reference = HeavyTails(points, space.support)
         x, log_r = reference.draw(DRAWS, chosen.rng("importance mass"))
         answers = _inside(chosen, x, y, "importance mass")
         log_p = worth(answers)
-        evidence = log_bet(log_p, log_r)
+        integral, followed = log_bet(log_p, log_r), _followed(chosen, [reference, Bell(points)])
+        evidence = integral if followed is None else average([integral, followed])
         ratios = (log_p - log_r).exp()
         mass, stderr = float(ratios.mean()), float(ratios.std()) / math.sqrt(DRAWS)
         effective = float(ratios.sum().square() / ratios.square().sum()) / DRAWS if mass > 0 else 0.0
@@ -126,13 +132,36 @@ class ImportanceMass(Audit):
             Verdict.FLAG if missing else Verdict.PASS if settled else Verdict.INCONCLUSIVE,
             Grade.TESTED,
             f"{name} has a mass of {mass:.5g} ± {stderr:.2g} over {space.dims} dimensions"
-            + (": the rest lies outside of its support, or nowhere." if missing else "."),
+            + (": the rest lies outside of its support, or nowhere." if missing else ".")
+            + ("" if followed is None else f" A bet that its samples do not follow it gained exp({followed:.3g})."),
             evidence,
             p_value(evidence),
             f"{DRAWS} points, as good as {effective:.0%} of them from the density: would see a mass above "
             f"{1 + math.sqrt(20 / DRAWS) * float(ratios.std()):.4g}.",
             {"importance_mass": mass_meter({f"integral over {space.dims} dimensions": mass})},
         ).counting(undefined(answers))
+
+
+def _followed(subject: Subject, references: Sequence[Bell | HeavyTails]) -> float | None:
+    """The logarithm of a bet against samples that follow their exact density; None where there are no such samples.
+
+    Only samples strictly inside the support count, as some models move what falls outside to its ends: of an honest
+    model ``E [1(x inside) r(x) / p(x)]`` is then the mass of the reference inside, which is at most one.
+    """
+    model, space = subject.model, subject.space
+    if not (isinstance(model, Sampler) and isinstance(model, ExplicitExact)):
+        return None
+    assert isinstance(space.support, Continuous)
+    drawn, y = samples(subject, DRAWS, "importance mass/samples")
+    x = drawn.flatten(1).double()
+    log_p = worth(_inside(subject, x, y, "importance mass/samples"))
+    counts = ((x > space.support.low) & (x < space.support.high)).all(1) & log_p.isfinite()
+    bets = []
+    for reference in references:
+        log_r = torch.full_like(log_p, -math.inf)
+        log_r[counts] = reference.log_density(x[counts])
+        bets.append(log_bet(log_r, log_p.masked_fill(~counts, 0.0)))
+    return average(bets)
 
 
 def _integrable(subject: Subject) -> Subject | str:
@@ -180,27 +209,27 @@ def _inside(subject: Subject, x: Tensor, y: Tensor | None, purpose: str) -> Tens
     return found
 
 
-def _fitted(subject: Subject) -> HeavyTails:
-    """A reference fitted to samples, or, where the model draws none, to points that a wide one finds likely."""
+def _points_of(subject: Subject) -> Tensor:
+    """Points to fit references to: samples, or, where the model draws none, what a wide reference finds likely."""
     space = subject.space
     assert isinstance(space.support, Continuous)
     if isinstance(subject.model, Sampler):
         points = samples(subject, FITTED, "importance mass/fit")[0].flatten(1).double()
         points = points[points.isfinite().all(1)]
         if len(points):
-            return HeavyTails(points, space.support)
+            return points
     rng = subject.rng("importance mass/pilot")
-    broad = torch.randn(FITTED, space.dims, dtype=torch.float64, generator=rng)
     if space.support.bounded:
         wide = torch.rand(FITTED, space.dims, dtype=torch.float64, generator=rng)
         broad = space.support.low + (space.support.high - space.support.low) * wide
-    wide_reference = HeavyTails(broad * (1.0 if space.support.bounded else 5.0), space.support)
-    x, log_r = wide_reference.draw(DRAWS, rng)
+    else:
+        broad = 5.0 * torch.randn(FITTED, space.dims, dtype=torch.float64, generator=rng)
+    x, log_r = HeavyTails(broad, space.support).draw(DRAWS, rng)
     y = subject.labels(DRAWS, rng)
     weights = (worth(_inside(subject, x, y, "importance mass/pilot")) - log_r).softmax(0)
     if not bool(weights.isfinite().all()):
-        return wide_reference
-    return HeavyTails(x[torch.multinomial(weights, FITTED, replacement=True, generator=rng)], space.support)
+        return broad
+    return x[torch.multinomial(weights, FITTED, replacement=True, generator=rng)]
 
 
 def _points(subject: Subject) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -1,4 +1,4 @@
-"""A heavy-tailed reference density, to integrate continuous densities by."""
+"""Reference densities fitted to points: a heavy-tailed one to integrate continuous densities by, and a light one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from torchstone.models.model import Continuous
 
-__all__ = ["HeavyTails"]
+__all__ = ["Bell", "HeavyTails"]
 
 FREEDOM = 5.0
 SHARES = (0.3, 0.6, 0.1)  # of one wide Student, of many narrow ones, of the box
@@ -67,6 +68,25 @@ class HeavyTails:
         shares = torch.tensor(SHARES, dtype=torch.float64).log()
         mixed: Tensor = torch.logsumexp(torch.stack([wide, narrow, box]) + shares[:, None], 0)
         return mixed
+
+
+@final
+class Bell:
+    """The Gaussian density with the mean and covariance of points: lighter than most, and close to many.
+
+    Args:
+        points: ``(m, D)`` float64, at least one; not those that the density is to be judged by.
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.mean = points.mean(0)
+        centred = points - self.mean
+        least = 1e-3 * centred.abs().amax(0).clamp_min(1e-3)
+        self.factor: Tensor = torch.linalg.cholesky(centred.T @ centred / len(points) + torch.diag(least**2))
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """``(n,)`` nats of points ``(n, D)``."""
+        return MultivariateNormal(self.mean, scale_tril=self.factor, validate_args=False).log_prob(x)
 
 
 def _student(offset: Tensor, factor: Tensor) -> Tensor:

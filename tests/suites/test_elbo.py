@@ -15,6 +15,8 @@ from torchstone.models.approximate.vae import vae
 from torchstone.results.record import Kind
 from torchstone.suites.context import Context
 from torchstone.suites.elbo import EvidenceBounds
+from torchstone.suites.latent.annealed import _prior_draws
+from torchstone.suites.latent.examples import Rows
 from torchstone.suites.latent.scores import Sheet
 from torchstone.suites.latent.terms import rungs_up_to
 
@@ -195,6 +197,18 @@ def test_labels_stay_with_their_examples_in_every_estimator():
     assert abs(by_name["bdmc_gap"].value) < 0.5
     assert "mutual_information" not in by_name and any("depends on the label" in note for note in found.warnings)
     assert found.columns["decoder_reliance"].mean() > 0
+
+
+def test_every_chain_starts_at_the_prior_of_its_own_label():
+    """Three chains of each example, chain after chain, from priors that are far apart."""
+
+    class Apart(Labels):
+        def prior(self, y=None):
+            return Independent(Normal(100 * y[:, None].double(), 1.0), 1)
+
+    y = torch.tensor([0, 2, 1, 1, 0])
+    start = _prior_draws(Apart(None), Rows(torch.zeros(5, 1), y), 3, torch.Generator().manual_seed(0))
+    assert torch.equal((start.view(3, 5) / 100).round().long(), y.expand(3, 5))
 
 
 def test_latents_outside_of_the_prior_weigh_nothing():

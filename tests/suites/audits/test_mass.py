@@ -118,6 +118,19 @@ def test_an_excess_of_a_tenth_is_seen(look, excess):
     assert look(ImportanceMass(), Gaussian(excess=excess), POINTS).finding.verdict == "fail"
 
 
+@pytest.mark.parametrize("temperature", [0.8, 0.9, 1.1, 1.25])
+def test_samples_of_another_temperature_than_their_density_are_seen(look, temperature):
+    finding = look(ImportanceMass(), Gaussian(temperature=temperature), POINTS).finding
+    assert finding.verdict == "fail", finding
+    assert "mass of 1" in finding.witness or "mass of 0.99" in finding.witness  # the density itself is one
+
+
+def test_a_bet_against_honest_samples_gains_as_markov_allows(look):
+    """Above ln 10 in at most a tenth of all seeds: of 20, more than 7 are a false alarm of 0.04 % (binomial)."""
+    gains = [look(ImportanceMass(), Gaussian(), POINTS, seed=seed).finding.statistic for seed in range(20)]
+    assert sum(gain > math.log(10) for gain in gains) <= 7
+
+
 def test_tails_beyond_a_bounded_support_are_missing_mass_and_never_fail(look):
     finding = look(ImportanceMass(), Gaussian(Continuous(0.0, 1.0)), POINTS).finding
     assert finding.verdict == "flag" and finding.p_value == 1.0 and "outside" in finding.witness

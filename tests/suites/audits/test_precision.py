@@ -41,6 +41,21 @@ def test_a_model_in_half_precision_is_flagged_for_what_it_costs(look, photograph
     assert look(Precision(), model, photographs).finding.verdict == "flag"
 
 
+def test_a_model_that_coarse_products_of_matrices_move_is_flagged(look, images):
+    """As TF32 does on a GPU; here the model itself rounds when it is allowed to, so that any machine shows it."""
+
+    class Rounded(invariants.Factorised):
+        def log_prob(self, x, y=None):
+            exact = super().log_prob(x, y)
+            return exact if torch.get_float32_matmul_precision() == "highest" else exact - 0.1
+
+    before = torch.get_float32_matmul_precision()
+    finding = look(Precision(), Rounded(images.space), images).finding
+    assert finding.verdict == "flag" and "Coarse products" in finding.witness
+    assert finding.statistic == pytest.approx(0.1 / images.space.dims / 0.6931471805599453, rel=1e-5)
+    assert torch.get_float32_matmul_precision() == before
+
+
 def test_weights_come_back_as_they_were(look, images):
     model = invariants.Masked(images.space)
     before = {name: value.clone() for name, value in model.state_dict().items()}
