@@ -10,7 +10,16 @@ from torchstone_extension.data import dataset
 from torchstone_extension.honest import FreeBound, GaussianVAE, LabelledNormal, LinearGaussianVAE
 from torchstone_extension.honest import Uniform as Noise
 
-from torchstone.models import Continuous, Discrete, Elbo, Encoder, LatentVariable, ModelError, Space
+from torchstone.models import (
+    Continuous,
+    Discrete,
+    Elbo,
+    Encoder,
+    ExplicitApproximate,
+    LatentVariable,
+    ModelError,
+    Space,
+)
 from torchstone.models.approximate.vae import vae
 from torchstone.results.record import Kind
 from torchstone.suites.context import Context
@@ -312,6 +321,21 @@ def test_dequantised_bounds_carry_the_constant_of_their_map():
     assert found["elbo"].value == pytest.approx(found["reconstruction"].value - found["rate"].value, rel=1e-9)
     for gap in ("elbo_gap", "approximation_gap", "amortisation_gap"):
         assert found[gap].value == pytest.approx(0, abs=1e-5)
+
+
+def test_a_dequantised_bound_without_distributions_carries_the_constant_too():
+    """The uniform density on [0, 1] is one over the number of levels in each dimension of the data as stored."""
+
+    class Level(ExplicitApproximate):
+        def __init__(self, space):
+            self.space = Space(space.event_shape, Continuous(0.0, 1.0))
+
+        def elbo(self, x, y=None, *, rng):
+            return Elbo(torch.zeros(len(x)), torch.zeros(len(x)))
+
+    data = dataset(torch.zeros(20, 2, 2, dtype=torch.uint8), 4)
+    found = scores(measure(Level(data.space), data))
+    assert found["elbo"].value == found["reconstruction"].value == pytest.approx(-4 * math.log(4), rel=1e-9)
 
 
 def test_a_decoder_that_is_not_a_number_somewhere_is_named(solid):
