@@ -25,9 +25,11 @@ from torchstone.results.record import Kind
 from torchstone.suites.context import Context
 from torchstone.suites.elbo import EvidenceBounds
 from torchstone.suites.latent.annealed import _prior_draws
-from torchstone.suites.latent.examples import Rows
+from torchstone.suites.latent.examples import Examples, Rows
 from torchstone.suites.latent.scores import Sheet
 from torchstone.suites.latent.terms import rungs_up_to
+from torchstone.suites.latent.usage import ask_reliance
+from torchstone.suites.metrics.latents import derangement
 
 REALS = Continuous(-math.inf, math.inf)
 POINT = torch.tensor([[0.9, -0.4, 1.2]], dtype=torch.float64)
@@ -206,6 +208,24 @@ def test_labels_stay_with_their_examples_in_every_estimator():
     assert abs(by_name["bdmc_gap"].value) < 0.5
     assert "mutual_information" not in by_name and any("depends on the label" in note for note in found.warnings)
     assert found.columns["decoder_reliance"].mean() > 0
+
+
+def test_reliance_takes_the_other_latent_from_the_other_example_and_keeps_the_label():
+    """Posteriors of no width make it a closed form: own and foreign latent are read off example and label."""
+
+    class Sure(Labels):
+        def posterior(self, x, y=None):
+            return Independent(Normal(x - 2.0 * y[:, None], 1e-9), 1)
+
+    y = torch.tensor([0, 2, 1, 1, 0, 2])
+    x = torch.tensor([[0.3], [4.0], [-1.0], [2.5], [7.0], [1.1]], dtype=torch.float64)
+    data, context = reals(x, y=y, classes=3), Context(seed=3)
+    model = Sure(data.space)
+    found = ask_reliance(model, Examples(model, data, "test", 4, context), 6, context)
+    other = derangement(6, Context(seed=3).rng("reliance/others"))
+    own, foreign = x[:, 0] - 2.0 * y, x[other, 0] - 2.0 * y[other]
+    known = Normal(own + y, 0.5).log_prob(x[:, 0]) - Normal(foreign + y, 0.5).log_prob(x[:, 0])
+    torch.testing.assert_close(found, known, rtol=1e-6, atol=1e-6)
 
 
 def test_every_chain_starts_at_the_prior_of_its_own_label():
