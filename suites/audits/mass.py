@@ -114,6 +114,7 @@ class ImportanceMass(Audit):
         if isinstance(chosen, str):
             return Finding.not_applicable(chosen)
         space = chosen.space
+        assert isinstance(space.support, Continuous)
         y = chosen.labels(DRAWS, chosen.rng("importance mass/labels"))
         points = _points_of(chosen)
         reference = HeavyTails(points, space.support)

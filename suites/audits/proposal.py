@@ -86,7 +86,9 @@ class Bell:
 
     def log_density(self, x: Tensor) -> Tensor:
         """``(n,)`` nats of points ``(n, D)``."""
-        return MultivariateNormal(self.mean, scale_tril=self.factor, validate_args=False).log_prob(x)
+        bell = MultivariateNormal(self.mean, scale_tril=self.factor, validate_args=False)
+        log_p: Tensor = bell.log_prob(x)  # type: ignore[no-untyped-call]
+        return log_p
 
 
 def _student(offset: Tensor, factor: Tensor) -> Tensor:
