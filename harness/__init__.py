@@ -2,5 +2,6 @@
 
 from torchstone.harness.errors import BenchError, InputError, WorkerError
 from torchstone.harness.interface import Results, run
+from torchstone.harness.verdicts import check, compare
 
-__all__ = ["BenchError", "InputError", "Results", "WorkerError", "run"]
+__all__ = ["BenchError", "InputError", "Results", "WorkerError", "check", "compare", "run"]

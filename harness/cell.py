@@ -24,6 +24,7 @@ class Cell:
     """Names and settings, all resolved; it can be sent to a worker.
 
     ``live`` is a model object handed over in Python, in place of a name; such a cell runs in this process only.
+    ``alone`` asks for a process of its own that does nothing else, and for no other cell beside it.
     """
 
     suite: str
@@ -40,6 +41,7 @@ class Cell:
     results: Path
     fresh: bool = False
     live: Model | None = None
+    alone: bool = False
 
     @property
     def label(self) -> str:

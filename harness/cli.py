@@ -8,7 +8,6 @@ progress and messages to standard error. Nothing heavy is imported before a comm
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 import traceback
@@ -18,33 +17,31 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from torchstone.harness.commands.check import check
+from torchstone.harness.commands.compare import compare
+from torchstone.harness.commands.doctor import doctor
+from torchstone.harness.commands.leaderboard import leaderboard
+from torchstone.harness.commands.list import list_
+from torchstone.harness.commands.report import report
+from torchstone.harness.commands.show import show
 from torchstone.harness.errors import BenchError, InputError, nearest
+from torchstone.harness.options import (
+    BAD_INPUT,
+    DONE,
+    INTERRUPTED,
+    SAYS_NO,
+    SOME_FAILED,
+    debug_option,
+    format_option,
+    print_result,
+    results_option,
+)
 
 if TYPE_CHECKING:
     from torchstone.harness.request import Request
     from torchstone.results.record import Record
 
-__all__ = ["main"]
-
-DONE, SAYS_NO, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
-FORMATS = ("markdown", "html", "csv", "latex", "json")
-
-results_option = click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("bench-results"),
-    show_default=True,
-    help="Folder of the records.",
-)
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="markdown",
-    show_default=True,
-    help="How the table is written.",
-)
-debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+__all__ = ["main", "report_error"]
 
 
 class _Commands(click.Group):
@@ -145,65 +142,8 @@ def audit(
     sys.exit(_audit(asked_of(arguments), results, form_of(form, output), output, fresh))
 
 
-@bench.command(name="list")
-@click.argument("what", type=click.Choice(("models", "suites", "data", "metrics")), required=False)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("markdown", "json")),
-    default="markdown",
-    show_default=True,
-    help="How it is written.",
-)
-@debug_option
-def list_(what: str | None, form: str, debug: bool) -> None:
-    """What there is: models, suites, data and metrics, with families, capabilities and settings."""
-    from torchstone.harness.catalogue import catalogue
-
-    _print(catalogue(what, form))
-
-
-@bench.command()
-@click.argument("record")
-@results_option
-@debug_option
-def show(record: str, results: Path, debug: bool) -> None:
-    """One record, named by its file, its id, or the beginning of its id."""
-    from torchstone.results.describe import describe
-    from torchstone.results.store import Store
-
-    _print(describe(Store(results).read(record)))
-
-
-@bench.command()
-@results_option
-@format_option
-@debug_option
-def report(results: Path, form: str, debug: bool) -> None:
-    """Tables of all records; numbers whose contracts differ stand in different blocks."""
-    from torchstone.results.frame import frame
-    from torchstone.results.render import render
-
-    if not results.is_dir():
-        raise InputError(
-            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
-        )
-    table = frame(results)
-    for problem in table.attrs["problems"]:
-        click.echo(problem, err=True)
-    _print(render(table, form))
-
-
-@bench.command()
-@debug_option
-def doctor(debug: bool) -> None:
-    """Versions, device, and a self-test against known answers."""
-    from torchstone.harness.doctor import examine
-
-    findings = examine()
-    for line in findings.lines:
-        _print(line)
-    sys.exit(DONE if findings.healthy else SAYS_NO)
+for _command in (check, compare, doctor, leaderboard, list_, report, show):
+    bench.add_command(_command)
 
 
 def main() -> NoReturn:
@@ -218,13 +158,13 @@ def main() -> NoReturn:
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        sys.exit(_report(error))
+        sys.exit(report_error(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(DONE)
 
 
-def _report(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Say what went wrong, in a sentence on standard error; the exit code."""
     from torchstone.results.record import RecordError
 
@@ -269,7 +209,7 @@ def _audit(asked: Request, results: Path, form: str, output: Path | None, fresh:
     certificates = Certificates(records, results)
     text = certificates.text(form, together=several(asked))
     if output is None and text:
-        _print(text)
+        print_result(text)
     elif output is not None and text:
         if len(certificates.records) > 1:
             raise InputError(f"--output {output}: one file holds one certificate, and there are several.")
@@ -316,15 +256,7 @@ def _print_table(records: Sequence[Record], results: Path, form: str) -> None:
     from torchstone.results.store import Store
 
     if records:
-        _print(render(frame_of(records, Store(results)), form))
-
-
-def _print(text: str) -> None:
-    """Print a result; a reader that has gone away, as ``head`` does, is no failure."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_result(render(frame_of(records, Store(results)), form))
 
 
 def _fit(asked: Request, results: Path, output: Path | None) -> int:
@@ -336,7 +268,7 @@ def _fit(asked: Request, results: Path, output: Path | None) -> int:
         worker = executor(asked.executor, display.stage)
         try:
             for line in fit_cells(asked, results, worker, output=output, begin=display.begin):
-                _print(line)
+                print_result(line)
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:

@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from multiprocessing.connection import Connection
-from typing import Any, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, final
 
 from torchstone.harness.errors import WorkerError
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 __all__ = ["Executor", "Inline", "Pending", "Process", "executor"]
 
@@ -37,11 +40,21 @@ class Pending(ABC):
 
 
 class Executor(ABC):
-    """Runs functions of the form ``function(*arguments, progress)``."""
+    """Runs functions of the form ``function(*arguments, progress)``.
+
+    Attributes:
+        isolates: whether a task can have a process of its own.
+    """
+
+    isolates: ClassVar[bool]
 
     @abstractmethod
     def submit(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
         """Queue a task; past ``timeout`` seconds of running it is ended."""
+
+    @abstractmethod
+    def submit_alone(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """A task for a process of its own, where there can be one, begun when its result is asked for."""
 
     @abstractmethod
     def close(self) -> None:
@@ -57,12 +70,18 @@ def executor(name: str, progress: Progress) -> Executor:
 class Inline(Executor):
     """Runs tasks in this process, when their results are asked for. What they print goes to standard error."""
 
+    isolates: ClassVar[bool] = False
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
     def submit(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
         """Queue a task. This process cannot be ended, so ``timeout`` does not apply."""
         return _Deferred(lambda: function(*arguments, self._progress))
+
+    def submit_alone(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """The same: there is one process."""
+        return self.submit(function, *arguments, timeout=timeout)
 
     def close(self) -> None:
         """Nothing is left running."""
@@ -85,15 +104,14 @@ class Process(Executor):
     A worker that crashes, exits, hangs or is killed for its memory costs the task it was on; the next gets a new one.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        from pebble import ProcessPool
+    isolates: ClassVar[bool] = True
 
+    def __init__(self, progress: Progress) -> None:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler tells of its every start and stop
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for a busy core make small models crawl
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # and a second one wins them nothing
-        receiver, sender = multiprocessing.Pipe(duplex=False)
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=[sender])
-        self._receiver, self._sender = receiver, sender
+        self._receiver, self._sender = multiprocessing.Pipe(duplex=False)
+        self._pool, self._alone = _pool(self._sender), list[_Alone]()
         self._closed = threading.Event()
         self._listener = threading.Thread(target=self._listen, args=(progress,), daemon=True)
         self._listener.start()
@@ -102,8 +120,15 @@ class Process(Executor):
         """Queue a task for the worker. Its function, arguments and result are pickled."""
         return _Remote(self._pool.schedule(_perform, args=(function, *arguments), timeout=timeout), timeout)
 
+    def submit_alone(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Pending:
+        """A task for a worker that is started for it and ends with it."""
+        self._alone.append(_Alone(self._sender, function, arguments, timeout))
+        return self._alone[-1]
+
     def close(self) -> None:
-        """Kill the worker where it is busy, and take it down."""
+        """Kill the workers that are busy, and take them down."""
+        for task in self._alone:
+            task.end()
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._closed.set()
@@ -135,6 +160,41 @@ class _Remote(Pending):
                 f"It ran longer than timeout={self._timeout:g} seconds and was ended; give it more with "
                 "timeout=SECONDS."
             ) from error
+
+
+@final
+class _Alone(Pending):
+    """A task in a worker of its own, which is there only while its result is waited for."""
+
+    def __init__(
+        self, sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float | None
+    ) -> None:
+        self._sender, self._task, self._timeout = sender, (function, *arguments), timeout
+        self._worker: ProcessPool | None = None
+
+    def result(self) -> Any:
+        self._worker = _pool(self._sender)
+        try:
+            # the clock of the timeout runs from when the worker takes the task, not from when it is started
+            future = self._worker.schedule(_perform, args=self._task, timeout=self._timeout)
+            return _Remote(future, self._timeout).result()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Take the worker down, where there is one."""
+        if self._worker is not None:
+            self._worker.stop()  # type: ignore[no-untyped-call]
+            self._worker.join()
+            self._worker = None
+
+
+def _pool(sender: Connection) -> ProcessPool:
+    """A spawned worker, to be started with its first task."""
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    return ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=[sender])
 
 
 def _fate(code: int) -> str:

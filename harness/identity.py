@@ -22,7 +22,7 @@ import torch
 
 from torchstone.harness.plugins import is_installed
 
-__all__ = ["code_digest", "state_digest", "weights_digest"]
+__all__ = ["code_digest", "source_digest", "state_digest", "weights_digest"]
 
 
 def code_digest(factory: Callable[..., Any], model: object) -> str | None:
@@ -31,16 +31,30 @@ def code_digest(factory: Callable[..., Any], model: object) -> str | None:
     It covers the source of the modules that define the factory, the classes of the model and of everything inside it,
     and of every module these use in turn; for installed libraries their version stands for their source.
     """
+    facts = _code_facts(factory, model)
+    return None if facts is None else _sha("\n".join(f"{name} {fact}" for name, fact in facts.items()))
+
+
+def source_digest(factory: Callable[..., Any], model: object) -> str | None:
+    """The same without the installed libraries: it stays what it is when they, or Python, are upgraded."""
+    facts = _code_facts(factory, model)
+    if facts is None:
+        return None
+    return _sha("\n".join(f"{name} {fact}" for name, fact in facts.items() if _own_source(name) is not None))
+
+
+def _code_facts(factory: Callable[..., Any], model: object) -> dict[str, str] | None:
+    """Of each module that ``model`` runs a digest of its source or a version; None where one has neither."""
     names = {factory.__module__} | {cls.__module__ for part in _parts(model) for cls in type(part).__mro__}
     if "__main__" in names:
         return None
-    parts = []
+    facts: dict[str, str] = {}
     for name in sorted(_used(names)):
         fact = _code_of(name)
         if fact is None or (fact == ABSENT and name in names):
             return None
-        parts.append(f"{name} {fact}")
-    return _sha("\n".join(parts))
+        facts[name] = fact
+    return facts
 
 
 def weights_digest(model: object) -> str:

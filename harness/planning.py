@@ -48,6 +48,7 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
         (model.spec, _settings(model, request), None) for model in models
     ]
     candidates += [(type(model).__name__, (), require_model(model)) for model in live]
+    alone = {suite.spec: load_suite(suite.spec, _settings(suite, request)).fresh_process for suite in suites}
     cells = tuple(
         Cell(
             suite=suite.spec,
@@ -64,6 +65,7 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
             results=results,
             fresh=fresh,
             live=model_object,
+            alone=alone[suite.spec],
         )
         for suite, dataset, (model, settings, model_object), seed in itertools.product(
             suites, data, candidates, request.seed

@@ -5,16 +5,18 @@ What needs torch is imported by the tasks themselves, in the worker, and not by 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchstone.harness.cell import Cell, Outcome, Plan, Progress
 from torchstone.harness.errors import InputError, WorkerError
-from torchstone.harness.execution import Executor
+from torchstone.harness.execution import Executor, Pending
 from torchstone.harness.request import Request
 from torchstone.results.record import Environment, Record, RecordError, Status
 from torchstone.results.store import Store
@@ -22,7 +24,7 @@ from torchstone.results.store import Store
 if TYPE_CHECKING:
     from torchstone.models.model import Model
 
-__all__ = ["Finished", "fit", "run"]
+__all__ = ["Finished", "fit", "run", "run_plan"]
 
 
 def _silent(label: str, number: int, total: int) -> None:
@@ -76,9 +78,15 @@ def run(
     """
     Store(results).check_writable()
     planned = executor.submit(_plan, request, results, fresh, live, timeout=request.timeout).result()
-    pending = [(cell, executor.submit(_run_cell, cell, timeout=request.timeout)) for cell in planned.cells]
-    for number, (cell, waiting) in enumerate(pending):
-        begin(cell.label, number, len(pending))
+    yield from run_plan(planned, executor, timeout=request.timeout, begin=begin)
+
+
+def run_plan(
+    planned: Plan, executor: Executor, *, timeout: float, begin: Callable[[str, int, int], None] = _silent
+) -> Iterator[Finished]:
+    """Run the cells of a plan with ``executor``, yielding each as it ends; each may take ``timeout`` seconds."""
+    for number, (cell, waiting) in enumerate(_submitted(planned.cells, executor, timeout)):
+        begin(cell.label, number, len(planned.cells))
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         try:
             outcome = waiting.result()
@@ -87,6 +95,22 @@ def run(
             yield Finished(cell.label, None, notes=(str(error),))
         except WorkerError as error:
             yield _lost(cell, error, planned.machine, started, time.perf_counter() - clock)
+
+
+def _submitted(cells: Sequence[Cell], executor: Executor, timeout: float) -> Iterator[tuple[Cell, Pending]]:
+    """The cells with what will be their outcomes, in order: all at once, but for those that want to be alone.
+
+    What such a cell has to fit is fitted before, by the common worker, and nothing follows it until it is done.
+    """
+    for alone, group in itertools.groupby(cells, lambda cell: cell.alone and executor.isolates):
+        if not alone:
+            together = [replace(cell, alone=False) for cell in group]
+            yield from [(cell, executor.submit(_run_cell, cell, timeout=timeout)) for cell in together]
+            continue
+        for cell in group:
+            with contextlib.suppress(WorkerError):  # the cell itself will say what is wrong
+                executor.submit(_ready_cell, cell, timeout=timeout).result()
+            yield cell, executor.submit_alone(_run_cell, cell, timeout=timeout)
 
 
 def fit(
@@ -132,6 +156,12 @@ def _run_cell(cell: Cell, progress: Progress) -> Outcome:
     from torchstone.harness.work import run_cell
 
     return run_cell(cell, progress)
+
+
+def _ready_cell(cell: Cell, progress: Progress) -> None:
+    from torchstone.harness.work import ready_cell
+
+    ready_cell(cell, progress)
 
 
 def _fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -32,7 +33,7 @@ from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import DataError, Dataset
 from torchstone.suites.suite import Evaluation, Suite
 
-__all__ = ["build_model", "failed", "fit_cell", "load_data", "load_suite", "run_cell"]
+__all__ = ["build_model", "failed", "fit_cell", "load_data", "load_suite", "ready_cell", "run_cell"]
 
 
 LONGEST = 300  # characters of an error's message that a reason quotes
@@ -50,7 +51,7 @@ def run_cell(cell: Cell, progress: Progress) -> Outcome:
     warnings: tuple[str, ...] = ()
     try:
         reason = run.prepare()
-        if not cell.fresh and run.identity is not None:
+        if not cell.fresh and run.identity is not None and run.suite.reusable:
             known = store.find(run.identity)
             if known is not None:
                 return Outcome(known, found=True)
@@ -73,6 +74,17 @@ def run_cell(cell: Cell, progress: Progress) -> Outcome:
         facts = {"status": Status.FAILED, "reason": _reason(error)}
     record = run.record(started, time.perf_counter() - clock, facts)
     return Outcome(store.write(record, arrays, figures), warnings=warnings)
+
+
+def ready_cell(cell: Cell, progress: Progress) -> None:
+    """Fit the model of a cell where it is to be fitted, and keep its weights, so that another process finds them.
+
+    What goes wrong is said by the cell itself, when it runs.
+    """
+    run = _Run(cell, progress)
+    with contextlib.suppress(Exception):
+        if run.prepare() is None:
+            run.fit()
 
 
 def fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
@@ -111,7 +123,9 @@ class _Run:
     def __init__(self, cell: Cell, progress: Progress) -> None:
         self.cell, self.progress = cell, progress
         self.device = resolve_device(cell.device)
-        self.context = Context(device=self.device, batch_size=cell.batch_size, seed=cell.seed, progress=progress)
+        self.context = Context(
+            device=self.device, batch_size=cell.batch_size, seed=cell.seed, progress=progress, alone=cell.alone
+        )
         self.fingerprints: dict[str, str] = {}
         self.names = {"model": display_name(cell.model), "dataset": display_name(cell.data), "family": "unknown"}
         self.identity: str | None = None
@@ -152,7 +166,9 @@ class _Run:
 
     def evaluate(self) -> Evaluation:
         """Fit the model, and ask the suite."""
-        self.fit()
+        known = self.fit()
+        if isinstance(self.model, Trainable) and not known and self.cell.live is None and self.cell.checkpoint is None:
+            self.context.alone = False  # it was fitted in this very process
         self.fingerprints["weights"] = weights_digest(self.model)
         with seeded(self.context.rng("evaluate/global")):
             return self.suite.evaluate(self.model, self.data, self.context)
@@ -202,8 +218,14 @@ class _Run:
                 "model": [model, plain(cell.model_settings)],
                 "code": code,
                 "seed": cell.seed,
+                **({} if self.suite.reusable else {"machine": self._machine()}),
             }
         )
+
+    def _machine(self) -> list[Any]:
+        """What sets two measurements of one thing apart where it is a speed: a newer one replaces none of another."""
+        now = environment(self.device, self.context.batch_size, 0)
+        return [now.device_name, now.threads, now.versions["torch"], now.matmul_precision, self.cell.alone]
 
     def record(self, started: str, seconds: float, facts: Mapping[str, Any]) -> Record:
         """The record of this cell; without an identity of content it gets one that nothing else has."""

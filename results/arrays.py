@@ -41,13 +41,15 @@ def pack(columns: Mapping[str, ArrayLike]) -> tuple[bytes, dict[str, Any]]:
 
 def unpack(content: bytes, facts: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """The columns of a Parquet file, by name. Raises RecordError where its bytes are not those of ``facts``."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise RecordError("its sha256 is not the one in its record: it was altered or damaged")
-    table = pq.read_table(pa.BufferReader(content))
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+    # read_table and to_numpy would import pandas, which takes longer than reading a hundred files.
+    table = pq.ParquetFile(pa.BufferReader(content)).read()
+    return {name: np.array(np.from_dlpack(table.column(name).combine_chunks())) for name in table.column_names}
 
 
 def _column(name: str, values: ArrayLike) -> np.ndarray[Any, Any]:

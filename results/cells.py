@@ -6,7 +6,7 @@ import math
 
 from torchstone.results.record import Kind
 
-__all__ = ["plain", "printable", "quantity", "small"]
+__all__ = ["plain", "printable", "quantity", "shortened", "small"]
 
 ABSENT = "–"
 
@@ -40,6 +40,12 @@ def small(value: float | None) -> str:
 def printable(text: str) -> str:
     """``text`` on one line, with control and direction characters written out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, room: int = 40) -> str:
+    """``text`` on one line, of ``room`` characters at most."""
+    line = printable(text[: room + 1])
+    return line if len(text) <= room and len(line) <= room else f"{line[: room - 1]}…"
 
 
 def _exponent(value: float) -> int:

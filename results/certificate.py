@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from torchstone.results.cells import ABSENT, plain, printable, small
+from torchstone.results.cells import ABSENT, plain, small
 from torchstone.results.escape import markdown_text
 from torchstone.results.grades import CERTIFICATE, grade, promises_none
 from torchstone.results.labels import flat
+from torchstone.results.pages import template
 from torchstone.results.record import Record, RecordError, number
 
 __all__ = ["Form", "certificate"]
@@ -262,20 +262,8 @@ def _fold(text: str, indent: str = "") -> str:
 
 
 def _html(page: _Page, figures: Mapping[str, bytes]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: printable(value) if isinstance(value, str) else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     pictures = [_picture(name, png, page.audits) for name, png in figures.items()]
-    template = environment.get_template("certificate.html")
-    return template.render(page=page, pictures=pictures, grades=GRADES, unseen=UNSEEN)
+    return template("certificate.html").render(page=page, pictures=pictures, grades=GRADES, unseen=UNSEEN)
 
 
 def _picture(name: str, png: bytes, audits: Sequence[_Audit]) -> dict[str, str]:

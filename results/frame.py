@@ -15,7 +15,7 @@ from torchstone.results.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame", "frame_of"]
+__all__ = ["NAMES_OF_RECORD", "NAMES_OF_SCORE", "facts", "frame", "frame_of"]
 
 # Columns taken from a record and from a score as they are.
 _OF_RECORD = (
@@ -24,10 +24,13 @@ _OF_RECORD = (
 )  # fmt: skip
 _OF_SCORE = ("metric", "unit", "kind", "higher_is_better", "n")
 
-_RECORD = ("record", *_OF_RECORD, "settings", "code", "record_contract")
+_RECORD = ("record", *_OF_RECORD, "settings", "code", "commit", "record_contract")
 # What is read of a record to find its certificate, and is not shown.
 _CERTIFIED = ("weights", "data", "stated")
 _SCORE = (*_OF_SCORE, "value", "stderr", "ci_low", "ci_high", "position", "contract", "parameters")
+# What `facts` gives of a record, and of each of its scores.
+NAMES_OF_RECORD = (*_RECORD, *_CERTIFIED)
+NAMES_OF_SCORE = _SCORE
 _NUMBERS = ("value", "stderr", "ci_low", "ci_high", "n")
 
 _KINDS = frozenset(Kind)
@@ -41,8 +44,9 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
 
     Columns of the record: ``record`` (its id), ``identity``, ``suite``, ``suite_version``, ``model``, ``family``,
     ``dataset``, ``seed``, ``status``, ``reason``, ``started``, ``seconds``, ``settings`` and ``record_contract`` (as
-    canonical JSON), ``code`` (its fingerprint), and ``audit``: the grade of the newest certificate of the same model on
-    the same data, ``unaudited`` where there is none, and missing for certificates themselves.
+    canonical JSON), ``code`` (its fingerprint), ``commit`` (of the checkout that it was made in), and ``audit``: the
+    grade of the newest certificate of the same model on the same data, ``unaudited`` where there is none, and missing
+    for certificates themselves.
 
     Columns of the score: ``metric``, ``unit``, ``kind``, ``higher_is_better``, ``n``, ``value``, ``stderr``,
     ``ci_low``, ``ci_high``, ``position`` (within its record), ``contract`` (the record's and its own, as canonical
@@ -60,7 +64,7 @@ def frame(*sources: Store | Path | str) -> pd.DataFrame:
 def frame_of(records: Iterable[Record], store: Store | None = None) -> pd.DataFrame:
     """The same table of records that are at hand; certificates are also looked for in ``store``."""
     known = [] if store is None else _read(store, [], CERTIFICATE)
-    table = _table((_row(record.id, record.to_dict()) for record in records), known)
+    table = _table((facts(record.id, record.to_dict()) for record in records), known)
     table.attrs["problems"] = []
     return table
 
@@ -77,17 +81,28 @@ def _read(source: Store | Path | str, problems: list[Problem], suite: str | None
         if suite is not None and content.get("suite") != suite:
             continue
         try:
-            yield _row(id, content)
+            yield facts(id, content)
         except (AttributeError, KeyError, RecordError, TypeError, ValueError) as error:
             problems.append(Problem(folder / name, f"a field is missing or of the wrong type: {error}"))
 
 
-def _row(id: str, content: Mapping[str, Any]) -> _Row:
+def facts(id: str, content: Mapping[str, Any]) -> _Row:
+    """What a table needs of one record's ``content``: `NAMES_OF_RECORD`, and `NAMES_OF_SCORE` of each of its scores.
+
+    A record without scores has those of one that is missing.
+
+    Raises:
+        AttributeError, KeyError, RecordError, TypeError, ValueError: a field is missing or of the wrong type.
+    """
     check_types(content)
     contract, scores = content["contract"], content["scores"]
     settings, shared, prints = _canonical(content["settings"]), _canonical(contract), content["fingerprints"].get
     stated = grade(content["audits"]) if content["audits"] else None
-    own = (id, *_record_facts(content), settings, prints("code"), shared, prints("weights"), prints("data"), stated)
+    commit = content["environment"].get("git_commit")
+    own = (
+        *(id, *_record_facts(content), settings, prints("code"), commit, shared),
+        *(prints("weights"), prints("data"), stated),
+    )
     if not scores:
         return own, [(None,) * (len(_SCORE) - 2) + (shared, {})]
     return own, [_score(position, score, contract, shared) for position, score in enumerate(scores)]
@@ -121,8 +136,8 @@ def _table(rows: Iterable[_Row], certificates: Iterable[_Row] = ()) -> pd.DataFr
     import pandas as pd
 
     found = list({own[0]: (own, scores) for own, scores in rows}.values())
-    columns = _columns((*_RECORD, *_CERTIFIED), [own for own, _ in found])
-    grades = _grades(columns, _columns((*_RECORD, *_CERTIFIED), [own for own, _ in certificates]))
+    columns = _columns(NAMES_OF_RECORD, [own for own, _ in found])
+    grades = _grades(columns, _columns(NAMES_OF_RECORD, [own for own, _ in certificates]))
     records = pd.DataFrame({name: columns[name] for name in _RECORD} | {"audit": grades})
     scores = _columns(_SCORE, [score for _, scores in found for score in scores])
     contracts, parameters = scores.pop("contract"), scores.pop("parameters")

@@ -19,6 +19,7 @@ __all__ = [
     "certified",
     "grade",
     "promises_none",
+    "standing",
     "worst",
 ]
 
@@ -80,7 +81,7 @@ def promises_none(audits: Sequence[Mapping[str, Any]]) -> bool:
 
 def worst(grades: Iterable[str]) -> str:
     """The grade of several certificates taken together, such as those of the seeds of one row."""
-    return min(grades, key=_rank)
+    return min(grades, key=standing)
 
 
 def certified(
@@ -118,6 +119,7 @@ def _of_model(settings: str) -> bytes:
     return canonical({key: found.get(key) for key in ("model", "state")})
 
 
-def _rank(text: str) -> tuple[int, int]:
+def standing(text: str) -> tuple[int, int]:
+    """Where a grade stands among all, the worst first: its letter, and then how few audits were flagged."""
     word, _, flags = text.partition(", ")
     return _WORST_FIRST.index(word), -int(flags.split()[0]) if flags else 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torchstone.results.record import OUTCOMES, Kind
 from torchstone.results.store import age
@@ -13,7 +15,18 @@ from torchstone.results.store import age
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Measurement", "Value", "comparable", "current", "measurements"]
+__all__ = [
+    "FACTS",
+    "Measurement",
+    "Standing",
+    "Value",
+    "choices",
+    "comparable",
+    "counted",
+    "current",
+    "measurement",
+    "measurements",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +76,38 @@ def current(frame: pd.DataFrame) -> pd.DataFrame:
     before it had an identity of content gives way to a later record of all that was asked of it.
     """
     records = frame.drop_duplicates("record")
-    order = records.assign(done=records["status"] != "failed", when=records["started"].map(age))
-    ordered = order.sort_values(["done", "when", "record"])
-    identity = ordered["identity"].where(ordered["identity"] != "", ordered["record"])
-    counted = ordered[~identity.duplicated(keep="last")].sort_values(["when", "record"])
-    lost = counted["code"].isna() & (counted["status"] == "failed")
-    asked = counted[["suite", "model", "dataset", "seed", "settings"]]
-    kept = counted.loc[~(lost & asked.duplicated(keep="last")), "record"]
-    return frame[frame["record"].isin(set(kept))].reset_index(drop=True)
+    columns = [records[name].tolist() for name in _OF_IDENTITY]
+    found = [Standing(*facts) for facts in zip(*columns, map(age, records["started"].tolist()), strict=True)]
+    kept = counted(found)
+    return frame.reset_index(drop=True) if len(kept) == len(found) else _where(frame, frame["record"].isin(kept))
 
 
 def measurements(scores: pd.DataFrame) -> list[Measurement]:
     """The completed records of a frame with their scores."""
-    done = scores[(scores["status"] == "completed") & scores["metric"].notna()]
-    parameters = [name for name in done.columns if name.startswith("parameters.")]
-    columns = [*_COPIED, "record_contract", *_SCORED, *parameters]
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for values in zip(*(done[name].tolist() for name in columns), strict=True):
-        row = dict(zip(columns, values, strict=True))
-        rows.setdefault(row["record"], []).append(row)
-    return [_measurement(group) for group in rows.values()]
+    done = _where(scores, (scores["status"] == "completed") & scores["metric"].notna())
+    metrics, values = done["metric"].tolist(), _values(done)
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(done["record"].tolist()):
+        places.setdefault(record, []).append(place)
+    firsts = done.drop_duplicates("record")
+    facts = zip(*(firsts[name].tolist() for name in FACTS), strict=True)
+    return [
+        measurement(own, [metrics[place] for place in held], [values[place] for place in held])
+        for own, held in zip(facts, places.values(), strict=True)
+    ]
+
+
+def measurement(facts: Sequence[Any], metrics: Sequence[str], values: Sequence[Value]) -> Measurement:
+    """One completed record: what `FACTS` names of it, and its scores, the headline first."""
+    *copied, code, audit, contract = facts
+    names = _column_names(tuple((metric, value.choices) for metric, value in zip(metrics, values, strict=True)))
+    return Measurement(*[*copied, _text(code), contract, _text(audit), dict(zip(names, values, strict=True))])
+
+
+def choices(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The parameters of a score that were chosen, as text, by name; those that are missing are left out."""
+    chosen = [(key, _word(value)) for key, value in parameters.items() if key not in OUTCOMES and not _missing(value)]
+    return tuple(sorted(chosen))
 
 
 def comparable(found: Sequence[Measurement]) -> Callable[[Measurement], tuple[Any, ...]]:
@@ -106,11 +131,61 @@ def comparable(found: Sequence[Measurement]) -> Callable[[Measurement], tuple[An
     return key
 
 
-_COPIED = (
-    "record", "suite", "suite_version", "model", "family", "dataset", "seed", "started", "settings", "code",
-    "audit",
+# What a measurement takes of its record, under the names of a `frame`.
+FACTS = (
+    "record", "suite", "suite_version", "model", "family", "dataset", "seed", "started", "settings", "code", "audit",
+    "record_contract",
 )  # fmt: skip
-_SCORED = ("metric", "value", "stderr", "unit", "kind", "higher_is_better", "n", "contract")
+_KIND = {kind.value: kind for kind in Kind}.__getitem__
+
+
+_OF_IDENTITY = ("record", "identity", "status", "code", "suite", "model", "dataset", "seed", "settings")
+
+
+class Standing(NamedTuple):
+    """What decides whether a record counts."""
+
+    record: str
+    identity: str
+    status: str
+    code: str | None
+    suite: str
+    model: str
+    dataset: str
+    seed: int
+    settings: str
+    when: datetime
+
+    @property
+    def asked(self) -> tuple[str, str, str, int, str]:
+        """All that was asked for."""
+        return self.suite, self.model, self.dataset, self.seed, self.settings
+
+    @property
+    def lost(self) -> bool:
+        """Whether it tells of a worker that was lost before it had an identity of content."""
+        return self.status == "failed" and _missing(self.code)
+
+    def rank(self) -> tuple[bool, datetime, str]:
+        """What is greatest for the record of an identity that counts."""
+        return self.status != "failed", self.when, self.record
+
+    def time(self) -> tuple[datetime, str]:
+        """What puts records in order of time."""
+        return self.when, self.record
+
+
+def counted(found: Sequence[Standing]) -> set[str]:
+    """The ids of the records that are not superseded; see `current`."""
+    newest = {each.identity or each.record: each for each in sorted(found, key=Standing.rank)}
+    left = sorted(newest.values(), key=Standing.time)
+    latest = {each.asked: each.record for each in left}
+    return {each.record for each in left if not each.lost or latest[each.asked] == each.record}
+
+
+def _where(frame: pd.DataFrame, kept: pd.Series[bool]) -> pd.DataFrame:
+    """The rows that are kept, numbered anew; where that is all of them nothing is copied, which takes long."""
+    return frame if kept.all() else frame[kept].reset_index(drop=True)
 
 
 def _shared(each: Measurement) -> tuple[Any, ...]:
@@ -118,45 +193,59 @@ def _shared(each: Measurement) -> tuple[Any, ...]:
     return each.suite, each.suite_version, each.dataset, each.contract, headline.kind.value
 
 
-def _measurement(rows: Sequence[Mapping[str, Any]]) -> Measurement:
-    first = rows[0]
-    choices = [_choices(row) for row in rows]
-    names = _column_names([(row["metric"], chosen) for row, chosen in zip(rows, choices, strict=True)])
-    copied = {name: first[name] for name in _COPIED} | {name: _text(first[name]) for name in ("code", "audit")}
-    values = {name: _value(row, chosen) for name, row, chosen in zip(names, rows, choices, strict=True)}
-    return Measurement(**copied, contract=first["record_contract"], values=values)
-
-
-def _value(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Value:
-    return Value(
-        value=row["value"],
-        stderr=_present(row["stderr"]),
-        unit=row["unit"],
-        kind=Kind(row["kind"]),
-        higher_is_better=bool(row["higher_is_better"]),
-        n=_present(row["n"]),
-        estimator_stderr=_present(row.get("parameters.estimator_stderr")),
-        nonfinite=_present(row.get("parameters.nonfinite")),
-        contract=row["contract"],
-        choices=tuple(sorted(chosen.items())),
+def _values(done: pd.DataFrame) -> list[Value]:
+    """The scores of a frame, made column by column, which is several times as fast as row by row."""
+    columns = (
+        done["value"].tolist(),
+        _numbers(done, "stderr"),
+        done["unit"].tolist(),
+        list(map(_KIND, done["kind"].tolist())),
+        list(map(bool, done["higher_is_better"].tolist())),
+        _numbers(done, "n"),
+        _numbers(done, "parameters.estimator_stderr"),
+        _numbers(done, "parameters.nonfinite"),
+        done["contract"].tolist(),
+        _all_choices(done),
     )
+    return list(map(Value, *columns))
 
 
-def _choices(row: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters that were chosen, as text; those that are missing are left out."""
-    named = ((key.removeprefix("parameters."), value) for key, value in row.items() if key.startswith("parameters."))
-    return {key: _word(value) for key, value in named if key not in OUTCOMES and not _missing(value)}
+def _numbers(done: pd.DataFrame, name: str) -> list[float | None]:
+    if name not in done.columns:
+        return [None] * len(done)
+    values = _none_for_missing(done[name])
+    return values if done[name].dtype == float else [_present(value) for value in values]
 
 
-def _column_names(scores: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+def _all_choices(done: pd.DataFrame) -> list[tuple[tuple[str, str], ...]]:
+    """The choices of each score; most scores have those of another, and they are made once."""
+    columns = {name.removeprefix("parameters."): name for name in done.columns if name.startswith("parameters.")}
+    names = [name for name in columns if name not in OUTCOMES]
+    held = zip(*(_none_for_missing(done[columns[name]]) for name in names), strict=True) if names else [()] * len(done)
+    known: dict[Hashable, tuple[tuple[str, str], ...]] = {}
+    found = []
+    for values in held:
+        key = values, tuple(map(type, values))  # True is 1, and another choice
+        if key not in known:
+            known[key] = choices(dict(zip(names, values, strict=True)))
+        found.append(known[key])
+    return found
+
+
+def _none_for_missing(column: pd.Series[Any]) -> list[Any]:
+    return [None if value != value else value for value in column.tolist()]
+
+
+@lru_cache(maxsize=1024)  # most records of a suite have the same
+def _column_names(scores: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> tuple[str, ...]:
     """A name for each score of a record: its metric, and what tells it from others of that metric in the record."""
     names: list[str] = []
     for metric, choices in scores:
-        others = [other for name, other in scores if name == metric]
-        telling = [key for key in choices if any(other.get(key) != choices[key] for other in others)]
-        name = " ".join([metric, *(f"{key}={choices[key]}" for key in telling)])
+        others = [dict(other) for name, other in scores if name == metric]
+        telling = [(key, value) for key, value in choices if any(other.get(key) != value for other in others)]
+        name = " ".join([metric, *(f"{key}={value}" for key, value in telling)])
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
-    return names
+    return tuple(names)
 
 
 def _word(value: Any) -> str:

@@ -17,6 +17,7 @@ from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
 __all__ = [
+    "ENVIRONMENT_KEYS",
     "OUTCOMES",
     "SCHEMA",
     "Environment",
@@ -45,8 +46,13 @@ Flat: TypeAlias = Mapping[str, Scalar]
 # The parameters of a score that are measured, or the model's own. All others are choices, and choices that differ keep
 # two numbers apart.
 OUTCOMES = frozenset({
-    "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "effective_samples", "estimator_stderr",
-    "latents", "nonfinite",
+    "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "best_batch", "calls", "cpu_per_wall",
+    "effective_samples", "estimator_stderr", "iqr", "latents", "load", "nonfinite", "warmup_calls",
+})  # fmt: skip
+
+# The keys of a contract that name the machine a speed was measured on, and nothing of what was measured.
+ENVIRONMENT_KEYS = frozenset({
+    "clock", "cores", "device", "device_name", "dtype", "matmul_precision", "process", "threads", "torch",
 })  # fmt: skip
 
 _NON_FINITE = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}

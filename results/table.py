@@ -17,7 +17,7 @@ from torchstone.results.store import age
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Block", "Cell", "Column", "Row", "Table", "table"]
+__all__ = ["Block", "Cell", "Column", "Row", "Table", "absences", "blocks", "by_headline", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,17 @@ def table(frame: pd.DataFrame) -> Table:
     the older ones are left out.
     """
     scores = current(frame)
-    found = measurements(scores)
+    return Table(blocks(measurements(scores)), _absent(scores), scores)
+
+
+def blocks(found: Sequence[Measurement]) -> tuple[Block, ...]:
+    """The blocks of measurements none of which is superseded."""
     key = comparable(found)
     groups: dict[Any, list[Measurement]] = {}
     for each in sorted(found, key=lambda each: (each.suite, each.dataset)):
         groups.setdefault(key(each), []).append(each)
     naming, titles = labels(found), captions(list(groups.values()))
-    blocks = tuple(_block(group, title, naming) for group, title in zip(groups.values(), titles, strict=True))
-    return Table(blocks, _absent(scores), scores)
+    return tuple(_block(group, title, naming) for group, title in zip(groups.values(), titles, strict=True))
 
 
 def _block(group: Sequence[Measurement], caption: str, naming: Mapping[Variant, str]) -> Block:
@@ -121,7 +124,7 @@ def _block(group: Sequence[Measurement], caption: str, naming: Mapping[Variant, 
         first.dataset,
         first.contract,
         columns,
-        tuple(sorted(rows, key=lambda row: _rank(row, columns[0]))),
+        by_headline(rows, columns[0]),
         tuple(notes),
     )
 
@@ -172,6 +175,11 @@ def _mean(numbers: Sequence[float] | None) -> float | None:
     return None if numbers is None else sum(numbers) / len(numbers)
 
 
+def by_headline(rows: Iterable[Row], headline: Column) -> tuple[Row, ...]:
+    """The rows, best first by the column ``headline``."""
+    return tuple(sorted(rows, key=lambda row: _rank(row, headline)))
+
+
 def _rank(row: Row, headline: Column) -> tuple[bool, float, str, str]:
     """Best first; what has no number last."""
     value = row.cells[headline.name].value if headline.name in row.cells else math.nan
@@ -200,8 +208,13 @@ def _infinities(each: Measurement) -> list[str]:
 def _absent(scores: pd.DataFrame) -> tuple[str, ...]:
     """A line for each record that was skipped, failed or has no scores; those that differ in seed alone share one."""
     without = scores[scores["metric"].isna() | (scores["status"] != "completed")].drop_duplicates("record")
+    return absences(without[list(_ABSENT)].itertuples(index=False))
+
+
+def absences(records: Iterable[tuple[str, str, str, str, int, str]]) -> tuple[str, ...]:
+    """A line for records without numbers, given as status, suite, model, dataset, seed and reason of each."""
     lines: dict[tuple[str, ...], list[int]] = {}
-    for status, suite, model, dataset, seed, reason in without[list(_ABSENT)].itertuples(index=False):
+    for status, suite, model, dataset, seed, reason in records:
         lines.setdefault((status, suite, model, dataset, reason), []).append(seed)
     return tuple(_line(*line, seeds=sorted(seeds)) for line, seeds in sorted(lines.items()))
 

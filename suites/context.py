@@ -27,6 +27,7 @@ class Context:
         halvings: how often it has halved.
         seed: of every stochastic question, together with its purpose and block.
         progress: called with a stage, and how much of how much of it is done.
+        alone: whether this process was begun for this evaluation, and has done nothing else.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Context:
         batch_size: int = 256,
         seed: int = 0,
         progress: Callable[[str, int, int], None] = _silent,
+        alone: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.halvings = 0
         self.seed = seed
         self.progress = progress
+        self.alone = alone
 
     def rng(self, purpose: str, block: int = 0, *, device: torch.device | str | None = None) -> torch.Generator:
         """A generator that depends on the seed, ``purpose`` and ``block`` alone; on this device unless told."""

@@ -50,6 +50,8 @@ class Suite(ABC):
         default_models: those run where none is named.
         metrics: the metrics that it can report, and what each is, in half a line.
         standard: settings that take another default at ``budget=standard``.
+        fresh_process: whether each cell wants a process of its own, and the machine for itself.
+        reusable: whether an earlier record of the same may answer in place of a new measurement.
     """
 
     name: ClassVar[str]
@@ -57,6 +59,8 @@ class Suite(ABC):
     default_models: ClassVar[tuple[str, ...]]
     metrics: ClassVar[Mapping[str, str]]
     standard: ClassVar[Mapping[str, object]] = {}
+    fresh_process: ClassVar[bool] = False
+    reusable: ClassVar[bool] = True
 
     @abstractmethod
     def skip(self, model: Model, data: Dataset) -> str | None:

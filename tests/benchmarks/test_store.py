@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -100,6 +102,14 @@ def test_index(benchmark, folder):
 @pytest.mark.benchmark(group="10,000 records", min_rounds=3)
 def test_render(benchmark, folder):
     assert "model-39" in benchmark(render, frame(folder), "markdown")
+
+
+@pytest.mark.benchmark(group="10,000 records as a report, start-up included", min_rounds=3)
+@pytest.mark.parametrize("options", [(), ("--columns", "nll"), ("--history", "nll")])
+def test_report(benchmark, folder, options):
+    command = [str(Path(sys.executable).parent / "bench"), "report", "--results", str(folder), *options]
+    ended = benchmark(subprocess.run, command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.benchmark(group="one record")

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from torchstone.results import Environment, Kind, Record, Score, Status
@@ -86,6 +87,38 @@ def make(environment: Environment) -> Make:
             "fingerprints": {"data": "d" * 64, "weights": "w" * 64, "code": "c" * 64},
         }
         return Record(**(fields | changes))
+
+    return record
+
+
+@pytest.fixture
+def measured(make: Make) -> Callable[..., tuple[Record, dict[str, np.ndarray]]]:
+    """``measured(nll, model="vae")``: a density record of these values per example, and its arrays, to be written."""
+
+    def record(nll: Any, ids: Any = None, **changes: Any) -> tuple[Record, dict[str, np.ndarray]]:
+        values = np.asarray(nll, dtype=float)
+        n, bits = len(values), 1 / (64 * np.log(2))
+        bad = int((~np.isfinite(values)).sum())
+        mean = np.inf if bad else float(values.mean())
+        stderr = None if bad or n < 2 else float(values.std(ddof=1) / np.sqrt(n))
+        kind = changes.pop("kind", Kind.EXACT)
+        scores = tuple(
+            Score(
+                metric,
+                mean * by,
+                unit,
+                kind,
+                False,
+                None if stderr is None else stderr * by,
+                None,
+                n,
+                {"nonfinite": bad},
+            )
+            for metric, unit, by in (("nll", "nats/example", 1.0), ("bits_per_dim", "bits/dim", bits))
+        )
+        contract = {"examples": n, "kind": kind.value} | changes.pop("contract", {})
+        arrays = {"id": np.arange(n) if ids is None else np.asarray(ids), "nll": values}
+        return make(scores=changes.pop("scores", scores), contract=contract, **changes), arrays
 
     return record
 

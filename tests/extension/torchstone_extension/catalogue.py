@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torchstone.models import Model
-from torchstone_extension.cheats import bounds, densities, masks, samplers, state, units
+from torchstone_extension.cheats import bounds, densities, masks, samplers, state, timing, units
 from torchstone_extension.fixtures import discrete, generators
 from torchstone_extension.fixtures.honest import FIXTURES, GREYS, LABELLED, STEPS
 
@@ -38,6 +38,7 @@ class Entry:
         by: the audits that find it, or how it is made impossible.
         cheat: the adapter that makes it.
         honest: the name of the fixture that it was made from, on whose data it is asked.
+        suite: whose audits find it.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Entry:
     by: str
     cheat: Callable[[], Model] | None = None
     honest: str | None = None
+    suite: str = "audit"
 
     @property
     def id(self) -> str:
@@ -99,6 +101,18 @@ def _fail(number, mistake, by, cheat, honest):
 
 def _flag(number, mistake, by, cheat, honest):
     return Entry(number, mistake, Outcome.FLAG, by, cheat, honest)
+
+
+def _timed_impossible(number, mistake, by):
+    return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite="throughput")
+
+
+def _timed_fail(number, mistake, by, cheat):
+    return Entry(number, mistake, Outcome.FAIL, by, cheat, suite="throughput")
+
+
+def _timed_flag(number, mistake, by, cheat):
+    return Entry(number, mistake, Outcome.FLAG, by, cheat, suite="throughput")
 
 
 _SUM, _FLOORS, _UNITY, _MASS = "enumeration", "entropy floors", "super-unity", "importance mass"
@@ -248,7 +262,33 @@ _LABELS = (
           _beside(densities.HiddenClassifier, "bits, labelled"), "bits, labelled"),
 )  # fmt: skip
 
-CATALOGUE: tuple[Entry, ...] = (*_UNITS, *_DENSITIES, *_BOUNDS, *_STATE, *_SAMPLERS, *_LABELS)
+_THROUGHPUT = (
+    _timed_fail(61, "returns before its output is computed", "materialised", timing.Deferred),
+    _timed_fail(61, "returns a tensor that is computed when it is used", "materialised", timing.Lazy),
+    _timed_impossible(62, "compiles in its first call",
+                      "the first call is timed apart, and warm-up goes on until it is steady"),
+    _timed_impossible(62, "compiles again in every call, and leaves it out",
+                      "the clock is the harness's, and holds the call"),
+    _timed_flag(62, "compiles for every new batch size", "every shape", timing.CompilesEachSize),
+    _timed_impossible(63, "answers inputs that it has seen from a cache", "inputs and seeds never recur"),
+    _timed_fail(63, "answers by the size of the batch alone", "fresh outputs, timed path", timing.CachesSizes),
+    _timed_fail(63, "gives the same batch whatever the seed", "fresh outputs", timing.OneBatch),
+    _timed_fail(63, "gives out views of samples that were drawn before", "fresh outputs", timing.Pool),
+    _timed_flag(63, "draws from a small pool of samples", "fresh outputs", timing.SmallPool),
+    _timed_fail(64, "computes in half precision once it is timed", "timed path", timing.HalfPrecisionLater),
+    _timed_fail(64, "takes fewer steps once it is timed", "timed path", timing.FewerStepsLater),
+    _timed_flag(64, "takes fewer steps for a batch than for one", "timed path", timing.FewerStepsTogether),
+    _timed_fail(64, "samples from other weights once it is timed", "timed path", timing.OtherWeightsLater),
+    _timed_flag(64, "takes as many steps, whatever it is asked for", "growth", timing.NoSteps),
+    _timed_impossible(65, "leaves the peak of another phase in the peak memory",
+                      "the peak is set back before the call"),
+    _timed_impossible(65, "holds memory that the allocator does not see",
+                      "the resident peak of the process is beside it"),
+    _timed_flag(66, "takes more threads than it was given", "threads", timing.TakesThreads),
+    _timed_flag(66, "is timed on a machine that throttles", "A/A", timing.Costly),
+)  # fmt: skip
+
+CATALOGUE: tuple[Entry, ...] = (*_UNITS, *_DENSITIES, *_BOUNDS, *_STATE, *_SAMPLERS, *_LABELS, *_THROUGHPUT)
 
 
 def table() -> str:

@@ -244,4 +244,5 @@ def test_what_the_table_calls_impossible_is_and_the_right_number_comes_out(name)
 
 
 def test_every_impossible_mistake_has_its_test():
-    assert set(PROOFS) == {entry.id for entry in CATALOGUE if entry.outcome is Outcome.IMPOSSIBLE}
+    asked = [entry for entry in CATALOGUE if entry.suite == "audit"]
+    assert set(PROOFS) == {entry.id for entry in asked if entry.outcome is Outcome.IMPOSSIBLE}

@@ -1,0 +1,60 @@
+"""``bench report``: tables of all records, of some of them, or of how a metric moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from torchstone.harness.errors import InputError
+from torchstone.harness.options import debug_option, format_option, print_result, results_option, uncollected
+
+__all__ = ["report"]
+
+
+@click.command()
+@results_option
+@format_option
+@click.option(
+    "--since",
+    "when",
+    metavar="WHEN",
+    help="Only records started since then: a date (2026-01-31), a span (7d, 12h, 2w), or a git commit of the records.",
+)
+@click.option("--columns", metavar="METRIC,...", help="Only these metrics, in this order; rows by the first of them.")
+@click.option("--history", "metric", metavar="METRIC", help="How METRIC moved, where a seed has several records.")
+@debug_option
+def report(results: Path, form: str, when: str | None, columns: str | None, metric: str | None, debug: bool) -> None:
+    """Tables of all records; numbers whose contracts differ stand in different blocks."""
+    if metric is not None and columns is not None:
+        raise InputError(f"--columns {columns}: a history is of one metric, that of --history; give one of the two.")
+    if not results.is_dir():
+        raise InputError(
+            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
+        )
+    with uncollected():
+        text, problems = _text(results, form, when, columns, metric)
+    for problem in problems:
+        click.echo(problem, err=True)
+    print_result(text)
+
+
+def _text(
+    results: Path, form: str, when: str | None, columns: str | None, metric: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """What was asked for; and the files that were passed over, and how many records there are since then."""
+    from torchstone.results.frame import frame
+    from torchstone.results.history import histories, render_history
+    from torchstone.results.render import render
+    from torchstone.results.selecting import chosen, since
+    from torchstone.results.table import table
+
+    found = frame(results)
+    problems: tuple[str, ...] = tuple(found.attrs["problems"])
+    if when is not None:
+        known, found = found["record"].nunique(), since(found, when)
+        problems += (f"{found['record'].nunique()} of {known} records were started since {when}.",)
+    if metric is not None:
+        return render_history(histories(found, metric), metric, form), problems
+    made = table(found)
+    return render(made if columns is None else chosen(made, columns.split(",")), form), problems
