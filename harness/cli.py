@@ -166,20 +166,24 @@ def main() -> NoReturn:
 
 def report_error(error: Exception) -> int:
     """Say what went wrong, in a sentence on standard error; the exit code."""
+    from torchstone.results.cells import readable
     from torchstone.results.record import RecordError
 
     match error:
         case click.Abort():
             return INTERRUPTED
         case click.ClickException():
-            click.echo(f"bench: {error.format_message()}", err=True)
+            said = error.format_message()
+            if isinstance(error, click.MissingParameter) and error.ctx is not None:
+                said += f" `{error.ctx.command_path} --help` shows what it takes."
         case BenchError() | RecordError():
-            click.echo(f"bench: {error}", err=True)
+            said = str(error)
+        case OSError() if error.strerror:
+            place = error.filename or "the output"
+            said = f"{place} cannot be read or written: {error.strerror}. Name another, or make room; --debug shows where."
         case _:
-            click.echo(
-                f"bench: {type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where.",
-                err=True,
-            )
+            said = f"{type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where."
+    click.echo(f"bench: {readable(said)}", err=True)
     return BAD_INPUT
 
 

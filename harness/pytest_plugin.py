@@ -59,4 +59,5 @@ def torchstone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which baselines were written."""
     for folder, count in terminalreporter.config.stash.get(UPDATED, {}).items():
-        terminalreporter.write_line(f"torchstone: {count} records written into the baseline {folder}")
+        records = "1 record" if count == 1 else f"{count} records"
+        terminalreporter.write_line(f"torchstone: {records} written into the baseline {folder}")

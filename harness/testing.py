@@ -89,6 +89,8 @@ class Torchstone:
         Returns:
             The gate, or None where the baseline was updated.
         """
+        from torchstone.models.model import ModelError
+
         __tracebackhide__ = True
         target, problem = self._baseline(baseline), ""
         try:
@@ -109,7 +111,7 @@ class Torchstone:
                 self.updated[str(target)] = self.updated.get(str(target), 0) + len(measured.records)
                 return None
             gate = check(target, results=self.results, records=measured.records, margins=margins, alpha=alpha)
-        except (BenchError, RecordError) as error:
+        except (BenchError, ModelError, RecordError) as error:
             problem = str(error)
         if problem:
             _fail(problem)

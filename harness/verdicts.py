@@ -115,6 +115,8 @@ def _baseline(baseline: str | Path | Store) -> Store:
         from torchstone.results.shipped import published
 
         return published()
+    if not str(baseline).strip():
+        raise InputError(f"--baseline is empty; give the folder of a store, or {PUBLISHED}.")
     if not Path(baseline).is_dir():
         raise InputError(
             f"--baseline {baseline}: there is no such folder; make it with `bench run --results {baseline} …` at the "
@@ -141,7 +143,7 @@ def _check_there(old: Source, new: Source, models: Sequence[str], baseline: obje
     for found, words in ((old, f"--baseline {baseline}"), (new, f"--results {results}")):
         if not found.groups and not (found is new and found.lost):
             passed = [*found.problems, *(f"{each.model}: {each.reason}" for each in found.lost)][:SHOWN]
-            why = f" ({' '.join(passed)})" if passed else ""
+            why = f" ({_listed(passed)})" if passed else ""
             of = f" of {', '.join(models)}" if models else ""
             raise InputError(f"{words}: no completed record{of} can be read there{why}; make them with `bench run`.")
 
@@ -164,6 +166,8 @@ def _resolved(what: str | Path | Store | Record | Sequence[Record], store: Store
 def _named(text: str, store: Store, which: str) -> tuple[Source, bool]:
     from torchstone.results.sources import source
 
+    if not text.strip():
+        raise InputError(f"{which} is empty; give the name of a model, a record, the folder of a store, or {PUBLISHED}.")
     if text == PUBLISHED:
         return source(_baseline(PUBLISHED), "the published records"), True
     known: tuple[str, ...] = ()
@@ -216,8 +220,12 @@ def _record(text: str, store: Store, which: str, known: Sequence[str]) -> tuple[
 def _contents(found: Source) -> str:
     there = sorted({f"{each.model} ({each.suite} on {each.dataset})" for each in found.groups})
     if not there:
-        return found.problems[0] if found.problems else "no completed records"
+        return "no completed record" + (f" ({_listed(found.problems[:SHOWN])})" if found.problems else "")
     return ", ".join(there[:SHOWN]) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "; ".join(each.rstrip(".") for each in sentences)
 
 
 def _store(results: str | Path | Store) -> Store:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 from torchstone.results.record import Kind
 
-__all__ = ["plain", "printable", "quantity", "shortened", "small"]
+__all__ = ["plain", "printable", "quantity", "readable", "shortened", "small"]
 
 ABSENT = "–"
+WORD = 300  # characters of one word that a message shows: enough for any path that a person would type
 
 
 def quantity(value: float, stderr: float | None, kind: Kind) -> str:
@@ -40,6 +42,11 @@ def small(value: float | None) -> str:
 def printable(text: str) -> str:
     """``text`` on one line, with control and direction characters written out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def readable(text: str) -> str:
+    """A message as a terminal may show it: on one line, control characters written out, and endless words cut."""
+    return re.sub(rf"\S{{{WORD},}}", lambda word: f"{word[0][: WORD // 4]}…", printable(text))
 
 
 def shortened(text: str, room: int = 40) -> str:

@@ -23,6 +23,8 @@ LEVEL = 0.95
 # The facts of a contract that say how a likelihood was had, and not of what: numbers that differ in these alone are
 # bounds on one quantity.
 _METHOD = frozenset({"dequantisation", "estimator", "importance_samples", "kind"})
+# The choices of a score that say no more than that; with others, such as a set of labels, it is another quantity.
+_EFFORT = frozenset({"K", "T", "chains", "importance_samples", "leapfrog", "replicated_examples", "replicates"})
 
 
 class Outcome(StrEnum):
@@ -186,7 +188,8 @@ def _claims(a: Value, b: Value) -> Mapping[Outcome, bool] | None:
     """
     mine, theirs = json.loads(a.contract), json.loads(b.contract)
     differing = {key for key in (*mine, *theirs) if mine.get(key) != theirs.get(key)}
-    if differing - _METHOD or (a.unit, a.higher_is_better) != (b.unit, b.higher_is_better):
+    chosen = {key for key, _ in set(a.choices) ^ set(b.choices)}
+    if differing - _METHOD or chosen - _EFFORT or (a.unit, a.higher_is_better) != (b.unit, b.higher_is_better):
         return None
     if Kind.ESTIMATE in (a.kind, b.kind) or a.kind is b.kind is Kind.EXACT:
         return None

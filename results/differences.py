@@ -16,7 +16,7 @@ __all__ = ["RESAMPLES", "Difference", "Resampled", "exactly", "over_seeds", "pai
 
 RESAMPLES = 10_000
 _BATCH = 2_000_000  # values that one step of the bootstrap holds
-# What rounding leaves of values that differ by one constant, relative to the largest of them: sums of many float32.
+# What rounding leaves of values that differ by one constant, relative to each of them: sums of many float32.
 _ROUNDING = 1e-12
 
 
@@ -132,9 +132,9 @@ def paired(a: ArrayLike, b: ArrayLike, *, worst: float = math.inf) -> Difference
     differences = first - second
     if n == 1:
         return Difference(float(differences[0]), None, paired=True, n=1, note="One example has no standard error.")
-    spread = float(differences.std(ddof=1))
-    if spread <= _ROUNDING * float(np.abs([first, second]).max()):
-        spread = 0.0
+    strayed = np.abs(differences - np.median(differences))
+    constant = bool((strayed <= _ROUNDING * np.maximum(np.abs(first), np.abs(second))).all())
+    spread = 0.0 if constant else float(differences.std(ddof=1))
     return Difference(float(differences.mean()), spread / math.sqrt(n), n - 1, True, n)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "Side", "apart", "effect"]
 
 _AGREEMENT = 1e-6  # to which the means of per-example values must be the scores that they are said to make
+# What a matrix product is made of: where these differ its rate says nothing of the machine.
+_ARITHMETIC = ("dtype", "matmul_precision")
 
 
 @final
@@ -62,27 +64,35 @@ def apart(a: Value, b: Value) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def effect(metric: str, a: Side, b: Side) -> Effect | str:
-    """How far ``metric`` of ``a`` is from that of ``b``; or, in a sentence, why that cannot be said."""
+def effect(metric: str, a: Side, b: Side, scale: float = 1.0) -> Effect | str:
+    """How far ``metric`` of ``a`` is from that of ``b``; or, in a sentence, why that cannot be said.
+
+    The difference is ``a - scale * b``, with the noise that ``b`` has when it is multiplied so.
+    """
     first, second = a.group.merged(metric), b.group.merged(metric)
     if first is None or second is None:
         which = a.group.name if first is None else b.group.name
         return f"Not every seed of {which} has {metric} under one contract."
+    if _too_good(first) or _too_good(second):
+        which = " and ".join(side.group.name for side, each in ((a, first), (b, second)) if _too_good(each))
+        note = f"A mean that is infinitely good is no measurement, so nothing follows: {which}."
+        return Effect(metric, first, second, Difference(math.nan, None, note=note), None, ())
     if is_of_run(first.first.unit):
-        return _speed(metric, a, b, first, second)
+        return _speed(metric, a, b, first, second, scale)
     if _certain(first.first) and _certain(second.first):
-        return Effect(metric, first, second, exactly(first.value, second.value), None, ())
-    return _by_examples(metric, a, b, first, second)
+        return Effect(metric, first, second, exactly(first.value, scale * second.value), None, ())
+    return _by_examples(metric, a, b, first, second, scale)
 
 
-def _by_examples(metric: str, a: Side, b: Side, first: Merged, second: Merged) -> Effect:
+def _by_examples(metric: str, a: Side, b: Side, first: Merged, second: Merged, scale: float) -> Effect:
     """Paired over the examples where both sides kept their values, and else unpaired."""
     found = _pair(metric, a, b, first, second)
     if isinstance(found, str):
-        return Effect(metric, first, second, _unpaired(a, b, first, second), None, (f"Unpaired: {found}",))
-    values = found[0].values, found[1].values
+        return Effect(metric, first, second, _unpaired(a, b, first, second, scale), None, (f"Unpaired: {found}",))
+    values = found[0].values, scale * found[1].values
     worst = -math.inf if first.first.higher_is_better else math.inf
-    difference = over_seeds(paired(*values, worst=worst), first.means, second.means, matched=_matched(a, b))
+    means = first.means, _scaled(second.means, scale)
+    difference = over_seeds(paired(*values, worst=worst), *means, matched=_matched(a, b))
     return Effect(metric, first, second, difference, values, ())
 
 
@@ -98,19 +108,35 @@ def _pair(metric: str, a: Side, b: Side, first: Merged, second: Merged) -> tuple
         return (
             f"they were measured on different examples ({common} in common of {len(mine.ids)} and {len(theirs.ids)})."
         )
-    said = first.value - second.value
-    if math.isfinite(said):
-        means = float(mine.values.mean()), float(theirs.values.mean())
-        size = max(map(abs, (first.value, second.value, *means)))
-        if not abs(said - (means[0] - means[1])) <= _AGREEMENT * size:
-            return "the per-example values do not average to the scores."
+    if not _agree((mine, first), (theirs, second)):
+        return "the per-example values do not average to the scores."
     return mine, theirs
 
 
-def _unpaired(a: Side, b: Side, first: Merged, second: Merged) -> Difference:
-    counts = first.first.n, second.first.n
-    found = unpaired(first.value, second.value, first.stderr, second.stderr, *counts)
-    return over_seeds(found, first.means, second.means, matched=_matched(a, b))
+def _agree(*sides: tuple[Sample, Merged]) -> bool:
+    """Whether two samples make their scores, or both miss them by one constant, as what is said to be in excess does.
+
+    A score is finite where every value is, and else it is not.
+    """
+    import numpy as np
+
+    if any(math.isfinite(score.value) != bool(np.isfinite(sample.values).all()) for sample, score in sides):
+        return False
+    if not all(math.isfinite(score.value) for _, score in sides):
+        return True
+    (mine, first), (theirs, second) = ((float(sample.values.mean()), score.value) for sample, score in sides)
+    size = max(map(abs, (first, second, mine, theirs)))
+    return abs((first - second) - (mine - theirs)) <= _AGREEMENT * size
+
+
+def _unpaired(a: Side, b: Side, first: Merged, second: Merged, scale: float) -> Difference:
+    stderr = None if second.stderr is None else abs(scale) * second.stderr
+    found = unpaired(first.value, scale * second.value, first.stderr, stderr, first.first.n, second.first.n)
+    return over_seeds(found, first.means, _scaled(second.means, scale), matched=_matched(a, b))
+
+
+def _scaled(means: Sequence[float], scale: float) -> list[float]:
+    return [scale * each for each in means]
 
 
 def _matched(a: Side, b: Side) -> bool:
@@ -118,25 +144,25 @@ def _matched(a: Side, b: Side) -> bool:
     return a.group.seeds == b.group.seeds and a.group.key == b.group.key
 
 
-def _speed(metric: str, a: Side, b: Side, first: Merged, second: Merged) -> Effect | str:
+def _speed(metric: str, a: Side, b: Side, first: Merged, second: Merged, scale: float) -> Effect | str:
     """Within one environment as it is; else as the ratio to the calibration beside it; else not at all."""
-    unit = first.first.unit
+    unit, plain = first.first.unit, (first.means, _scaled(second.means, scale))
     if is_portable(unit):
-        return Effect(metric, first, second, _between_runs(first.means, second.means), None, ())
+        return Effect(metric, first, second, _between_runs(*plain), None, ())
     there = [_machine(side, place) for side in (a, b) for place in range(len(side.group.members))]
     if not all(there):
         return "The environment of a record is no longer there to be read, and a speed means nothing without it."
     differing = next((words for other in there[1:] if (words := _unlike(there[0], other))), "")
     if not differing:
-        return Effect(metric, first, second, _between_runs(first.means, second.means), None, ())
+        return Effect(metric, first, second, _between_runs(*plain), None, ())
     own, other = _calibrations(a.group), _calibrations(b.group)
-    devices = {str(facts.get("device")).split(":")[0] for facts in there}
-    if not own or not other or len(devices) > 1 or not is_speed(unit):
+    kinds = {(str(facts.get("device")).split(":")[0], *map(facts.get, _ARITHMETIC)) for facts in there}
+    if not own or not other or len(kinds) > 1 or not is_speed(unit):
         return f"They were measured on different machines ({differing})."
     reference = sum(other) / len(other)
     mine, theirs = (
         [rescaled(value, unit, rate, reference) for value, rate in zip(means, rates, strict=True)]
-        for means, rates in ((first.means, own), (second.means, other))
+        for means, rates in zip(plain, (own, other), strict=True)
     )
     note = f"As ratio to the {CALIBRATION} measured beside it: the machines differ ({differing})."
     return Effect(metric, first, second, _between_runs(mine, theirs), None, (note,))
@@ -172,8 +198,14 @@ def _calibrations(group: Group) -> list[float]:
 
 
 def _certain(value: Value) -> bool:
-    """Whether a number has no noise: a count of verdicts, or another that is no estimate and no mean over examples."""
-    return value.unit == "audits" or (value.kind is not Kind.ESTIMATE and value.stderr is None and value.n is None)
+    """Whether a number has no noise: a count of verdicts, or another that is no estimate and no mean over anything."""
+    errors = value.stderr, value.estimator_stderr, value.n
+    return value.unit == "audits" or (value.kind is not Kind.ESTIMATE and errors == (None, None, None))
+
+
+def _too_good(merged: Merged) -> bool:
+    """Whether a mean is infinite on the side that is better, where no finite number of examples can bring it."""
+    return merged.value == (math.inf if merged.first.higher_is_better else -math.inf)
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -49,9 +49,10 @@ class Examples:
         """The record with that id; None where its file is not called so or is no longer there."""
         if id not in self._records:
             try:
-                self._records[id] = self._store.read(self._store.folder / f"{id}.json")
+                found = self._store.read(self._store.folder / f"{id}.json")
             except RecordError:
-                self._records[id] = None
+                found = None
+            self._records[id] = found if found is not None and found.id == id else None
         return self._records[id]
 
     def sample(self, group: Group, metric: str) -> Sample | str:
@@ -66,7 +67,8 @@ class Examples:
             samples.append(found)
         if any(not np.array_equal(samples[0].ids, other.ids) for other in samples[1:]):
             return f"The seeds of {group.model} were measured on different examples."
-        return Sample(samples[0].ids, np.mean([each.values for each in samples], axis=0))
+        with np.errstate(invalid="ignore"):  # infinities of both signs are not a number, and count as not finite
+            return Sample(samples[0].ids, np.mean([each.values for each in samples], axis=0))
 
     def _of(self, each: Measurement, metric: str, value: Value) -> Sample | str:
         """The values of one record; a value that was not asked for is left out, one that is not finite never."""
@@ -79,11 +81,13 @@ class Examples:
         if name is None or "id" not in columns:
             return f"Record {each.record[:12]} keeps no per-example values of {metric}."
         ids, values = columns["id"], columns[name] * factor
-        if value.n is not None and value.n < len(values):
+        if value.n is not None and value.n != len(values):
             there = ~np.isnan(values)
             if there.sum() != value.n:
                 return f"Record {each.record[:12]} does not say which {value.n:g} examples {metric} was measured on."
             ids, values = ids[there], values[there]
+        if len(np.unique(ids)) < len(ids):
+            return f"Record {each.record[:12]} has several values of {metric} for one example."
         order = np.argsort(ids, kind="stable")
         return Sample(ids[order], values[order])
 

@@ -18,8 +18,11 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes ``path`` by a temporary file beside it, fsync and rename, so that no reader ever sees a part of it.
 
     Raises:
-        RecordError: The disk is full, or the folder cannot be written. Nothing is left behind.
+        RecordError: The disk is full, the folder cannot be written, or ``path`` is a device or a pipe, which a rename
+            would put a file in the place of. Nothing is left behind.
     """
+    if path.exists() and not path.is_file():
+        raise RecordError(f"{path}: this is no plain file, and is not replaced by one; name another")
     temporary = path.with_name(f".{path.name[:16]}-{secrets.token_hex(8)}{TEMPORARY}")
     try:
         _write_synced(temporary, content)

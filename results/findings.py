@@ -26,8 +26,9 @@ class Finding:
     """One metric of one model.
 
     ``degradation`` is candidate minus baseline, or the reverse where higher is better: above zero is worse. ``lower``
-    and ``upper`` are its one-sided bounds, each at level 1 - alpha; ``p_value`` is against a degradation of at most
-    ``margin``, and ``p_adjusted`` the same by Holm over all findings.
+    and ``upper`` are its one-sided bounds, each at level 1 - alpha, which also have the noise of a ``margin`` that is a
+    share of the baseline; ``p_value`` is against a degradation of at most ``margin``, and ``p_adjusted`` the same by
+    Holm over all findings.
     """
 
     suite: str

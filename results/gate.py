@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from torchstone.results.cells import plain, small
@@ -13,8 +13,9 @@ from torchstone.results.differences import Difference
 from torchstone.results.effects import Effect, Side, apart, effect
 from torchstone.results.findings import Absent, Finding, Gate, Verdict
 from torchstone.results.groups import Group, asked, matched
-from torchstone.results.margins import Margins
+from torchstone.results.margins import Margin, Margins
 from torchstone.results.sources import Lost, Source
+from torchstone.results.speeds import is_of_run
 
 __all__ = ["gate", "holm"]
 
@@ -41,7 +42,7 @@ def gate(baseline: Source, candidate: Source, margins: Margins, alpha: float = 0
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: it is a probability between 0 and 1, both excluded; write for example 0.01.")
     margins.check((*baseline.metrics, *candidate.metrics))
-    pairs, _, alone = matched(baseline.groups, candidate.groups)
+    pairs, gone, alone = matched(baseline.groups, candidate.groups)
     tried: list[_Tried] = []
     absent: list[Absent] = []
     unjudged: set[str] = set()
@@ -50,7 +51,8 @@ def gate(baseline: Source, candidate: Source, margins: Margins, alpha: float = 0
             tried.append(each) if isinstance(each, _Tried) else absent.append(each)
     absent += [_alone(each, baseline) for each in alone]
     findings = _findings(tried, alpha) + _crashed(baseline, candidate, absent)
-    notes = _notes(findings, unjudged, [each for each in baseline.groups if each.key not in candidate.keys])
+    lost = {each.key for each in candidate.lost}
+    notes = _notes(findings, unjudged, [each for each in gone if each.key not in lost])
     return Gate(tuple(findings), tuple(absent), alpha, tuple(notes), baseline.problems + candidate.problems)
 
 
@@ -73,6 +75,7 @@ class _Tried:
     new: Group
     effect: Effect
     degradation: Difference
+    beyond: Difference  # the same, less the margin
     margin: float
     notes: tuple[str, ...]
 
@@ -91,8 +94,7 @@ def _judged(old: Side, new: Side, margins: Margins, unjudged: set[str]) -> list[
             which = "baseline" if before is None else "candidate"
             found.append(_absent(new.group, metric, f"The {which} does not have it."))
             continue
-        merged = old.group.merged(metric)
-        allowed = margins.of(metric, before, before.value if merged is None else merged.value)
+        allowed = margins.of(metric, before)
         if allowed is None:
             unjudged.add(metric)
         elif differing := apart(before, after):
@@ -100,13 +102,25 @@ def _judged(old: Side, new: Side, margins: Margins, unjudged: set[str]) -> list[
         elif isinstance(worse := effect(metric, new, old), str):
             found.append(_absent(new.group, metric, worse))
         else:
-            degradation = worse.difference.mirrored() if after.higher_is_better else worse.difference
-            found.append(_Tried(old.group, new.group, worse, degradation, allowed, (*worse.notes, *notes)))
+            found.append(_tried(metric, old, new, worse, allowed, (*worse.notes, *notes)))
     return found
 
 
+def _tried(metric: str, old: Side, new: Side, found: Effect, allowed: Margin, notes: tuple[str, ...]) -> _Tried:
+    """The degradation, and what of it is beyond the margin: of a margin that is a share the noise is in that, too."""
+    baseline, up = found.b.value, found.b.first.higher_is_better
+    margin = allowed.of(baseline)
+    degradation = found.difference.mirrored() if up else found.difference
+    beyond = replace(degradation, value=degradation.value - margin)
+    scale = allowed.scale(baseline, higher_is_better=up)
+    if scale != 1 and not degradation.same and isinstance(scaled := effect(metric, new, old, scale), Effect):
+        beyond = scaled.difference.mirrored() if up else scaled.difference
+    seeds = () if is_of_run(found.b.first.unit) else _no_seed_in_both(old.group, new.group)
+    return _Tried(old.group, new.group, found, degradation, beyond, margin, (*notes, *seeds))
+
+
 def _findings(tried: Sequence[_Tried], alpha: float) -> list[Finding]:
-    p_values = [each.degradation.p_above(each.margin) for each in tried]
+    p_values = [each.beyond.p_above(0.0) for each in tried]
     known = [place for place, p in enumerate(p_values) if p is not None]
     adjusted = dict(zip(known, holm([p for p in p_values if p is not None]), strict=True))
     return [_finding(each, p_values[place], adjusted.get(place), alpha) for place, each in enumerate(tried)]
@@ -114,8 +128,9 @@ def _findings(tried: Sequence[_Tried], alpha: float) -> list[Finding]:
 
 def _finding(tried: _Tried, p_value: float | None, adjusted: float | None, alpha: float) -> Finding:
     worse, effect = tried.degradation, tried.effect
-    bounds = worse.interval(1 - 2 * alpha) or (None, None)
-    cleared = worse.p_below(tried.margin)
+    reach = tried.beyond.interval(1 - 2 * alpha)
+    bounds = (None, None) if reach is None else (tried.margin + reach[0], tried.margin + reach[1])
+    cleared = tried.beyond.p_below(0.0)
     verdict = Verdict.INCONCLUSIVE
     if adjusted is not None and adjusted <= alpha:
         verdict = Verdict.FAILED
@@ -177,7 +192,7 @@ def _notes(findings: Sequence[Finding], unjudged: set[str], elsewhere: Sequence[
         names = ", ".join(sorted(unjudged))
         notes.append(f"Not judged, as they describe rather than grade; give them a margin and they are: {names}.")
     if elsewhere:
-        models = ", ".join(sorted({f"{each.model} on {each.dataset}" for each in elsewhere}))
+        models = ", ".join(sorted({f"{each.name} on {each.dataset}" for each in elsewhere}))
         notes.append(f"Only in the baseline: {models}.")
     return notes
 
@@ -205,6 +220,14 @@ def _changed(old: Group, new: Group) -> tuple[str, ...]:
     words = [f"{key} {_word(before.get(key))} and {_word(after.get(key))}" for key in keys]
     differing = [f"The settings differ: {', '.join(words)} (baseline and candidate)."] if words else []
     return (*seeds, *differing)
+
+
+def _no_seed_in_both(old: Group, new: Group) -> tuple[str, ...]:
+    """A sentence where no training of one is the same training of the other."""
+    if set(old.seeds) & set(new.seeds):
+        return ()
+    before, after = (", ".join(map(str, each.seeds)) for each in (old, new))
+    return (f"No seed is in both (baseline {before}, candidate {after}): these are other trainings.",)
 
 
 def _word(value: object) -> str:

@@ -38,8 +38,19 @@ class Margin:
     relative: bool = False
 
     def of(self, baseline: float) -> float:
-        """The amount for a baseline's value."""
-        return self.amount * abs(baseline) if self.relative else self.amount
+        """The amount for a baseline's value; of one that is not finite no share can be taken, and it is zero."""
+        if not self.relative:
+            return self.amount
+        return self.amount * abs(baseline) if math.isfinite(baseline) else 0.0
+
+    def scale(self, baseline: float, *, higher_is_better: bool) -> float:
+        """What the baseline is multiplied by to be as bad as the margin lets it become; 1 where it is no share of it.
+
+        A share of a measured baseline is as uncertain as that, and a test against it must know.
+        """
+        if not self.relative or not math.isfinite(baseline) or not baseline:
+            return 1.0
+        return 1.0 + self.amount * (1 if baseline > 0 else -1) * (-1 if higher_is_better else 1)
 
 
 _COST = Margin(0.1, relative=True)
@@ -87,21 +98,18 @@ class Margins:
                 offer = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(sorted(names))}."
                 raise ValueError(f"margin {metric}: there is no such metric in these records; {offer}")
 
-    def of(self, metric: str, value: Value, baseline: float) -> float | None:
-        """How much worse ``metric`` may become, in its unit; None where it is not to be judged.
+    def of(self, metric: str, value: Value) -> Margin | None:
+        """How much worse ``metric`` may become; None where it is not to be judged.
 
         Args:
             metric: the name of its column.
             value: that of one record: its unit and contract.
-            baseline: the baseline's, over its seeds; of one that is not finite no share can be taken, and it is zero.
         """
         base = _base(metric)
         chosen = self.given.get(metric) or self.given.get(base)
-        if chosen is None:
-            if base in DESCRIPTIVE or base.startswith(_DESCRIPTIVE_PARTS):
-                return None
-            chosen = _usual(value)
-        return chosen.of(baseline) if math.isfinite(baseline) or not chosen.relative else 0.0
+        if chosen is None and (base in DESCRIPTIVE or base.startswith(_DESCRIPTIVE_PARTS)):
+            return None
+        return chosen or _usual(value)
 
 
 def _usual(value: Value) -> Margin:

@@ -47,9 +47,9 @@ def beginning(when: str, commits: Iterable[tuple[datetime, str]] = (), now: date
     Raises:
         RecordError: it is none of these, no record was made in that commit, or records were made in several such.
     """
-    span = re.fullmatch(r"(\d{1,6})([mhdw])", when)
+    span = re.fullmatch(r"([0-9]{1,18})([mhdw])", when)
     if span:
-        return _back(timedelta(**{_SPANS[span[2]]: int(span[1])}), now or datetime.now(UTC))
+        return _back(_SPANS[span[2]], int(span[1]), now or datetime.now(UTC))
     try:
         moment = datetime.fromisoformat(when)
     except ValueError:
@@ -57,9 +57,9 @@ def beginning(when: str, commits: Iterable[tuple[datetime, str]] = (), now: date
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _back(span: timedelta, now: datetime) -> datetime:
+def _back(unit: str, count: int, now: datetime) -> datetime:
     try:
-        return now - span
+        return now - timedelta(**{unit: count})
     except OverflowError:  # before the year 1
         return datetime.min.replace(tzinfo=UTC)
 
@@ -100,10 +100,13 @@ def chosen(source: Table, names: Sequence[str]) -> Table:
 
 
 def check_columns(names: Iterable[str], columns: Iterable[str]) -> None:
-    """Raises RecordError, naming the nearest, where one of ``names`` is that of no column and of no metric of one."""
+    """Raises RecordError, naming the nearest, where one of ``names`` is that of no column and of no metric of one.
+
+    Where there are no columns at all, as before the first record, no name is wrong.
+    """
     known = {name for column in columns for name in (column, _metric(column))}
     for name in names:
-        if name not in known:
+        if known and name not in known:
             raise RecordError(f"no record has a metric {name!r}; {_nearest(name, known)}")
 
 
@@ -132,4 +135,4 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, options, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"there is {', '.join(options)}" if options else "there is none"
+    return f"there is {', '.join(options)}"

@@ -15,3 +15,13 @@ def test_the_beta_sweep_draws_its_plane(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("ELBO") == 2
     betas = {record.settings["model"]["beta"] for record in Store("bench-results").records()}
     assert betas == {0.1, 10.0}
+
+
+def test_the_cost_of_sampling_is_fitted_and_extended(tmp_path, monkeypatch, capsys):
+    """On tiny images: a sample of D values takes D evaluations, each of which costs at least in proportion to D."""
+    monkeypatch.chdir(tmp_path)
+    found = runpy.run_path(str(EXAMPLES / "sampling_cost.py"))["main"]("2,3,4", "rnn,pixelcnn", "1")
+    assert Path("sampling-cost.png").read_bytes().startswith(b"\x89PNG")
+    assert 1.9 < found["rnn"].arithmetic.exponent < 2.1 and 1.9 < found["pixelcnn"].arithmetic.exponent < 2.1
+    said = capsys.readouterr().out
+    assert said.count("1024×1024×3 by that law") == 4 and said.count("time grows as") == 2

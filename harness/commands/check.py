@@ -103,6 +103,8 @@ def _check_target(output: Path | None) -> None:
         return
     if output.is_dir():
         raise InputError(f"--output {output}: this is a folder; name a file in it.")
+    if output.exists() and not output.is_file():
+        raise InputError(f"--output {output}: this is no plain file; name one, or leave --output out and redirect.")
     if not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}; make it, or name another.")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -52,9 +54,25 @@ def _text(
     found = frame(results)
     problems: tuple[str, ...] = tuple(found.attrs["problems"])
     if when is not None:
-        known, found = found["record"].nunique(), since(found, when)
+        with _of("--since"):
+            known, found = found["record"].nunique(), since(found, when)
         problems += (f"{found['record'].nunique()} of {known} records were started since {when}.",)
     if metric is not None:
-        return render_history(histories(found, metric), metric, form), problems
+        with _of("--history"):
+            return render_history(histories(found, metric), metric, form), problems
     made = table(found)
-    return render(made if columns is None else chosen(made, columns.split(",")), form), problems
+    if columns is not None:
+        with _of("--columns"):
+            made = chosen(made, [name.strip() for name in columns.split(",")])
+    return render(made, form), problems
+
+
+@contextmanager
+def _of(option: str) -> Iterator[None]:
+    """What is wrong meanwhile is wrong with the value of ``option``: its message names it."""
+    from torchstone.results.record import RecordError
+
+    try:
+        yield
+    except RecordError as error:
+        raise InputError(f"{option}: {error}") from error

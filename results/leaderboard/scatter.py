@@ -147,7 +147,7 @@ def _names(
     placed = [("", 0.0, 0.0, "start")] * len(names)
     for number in dict.fromkeys((*front, *range(len(names)))):
         (x, y), width = points[number], _LETTER * len(names[number])
-        for dx, dy in ((9, 4), (-9, 4), (9, -9), (9, 17), (-9, -9), (-9, 17)):
+        for dx, dy in ((9, 15), (-9, 4), (9, -9), (9, 4), (-9, -9), (-9, 15)):  # the front runs right and up
             start = x + dx if dx > 0 else x + dx - width
             box = (start, y + dy - 10, start + width, y + dy + 3)
             if FRAME[0] <= box[0] and box[2] <= FRAME[1] + 10 and FRAME[2] - 8 <= box[1] and box[3] <= FRAME[3]:

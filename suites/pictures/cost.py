@@ -56,7 +56,7 @@ def cost(curves: Sequence[Curve], size: str, *, shared: bool = False) -> Figure:
     """
     if not curves or not all(curve.sizes for curve in curves):
         raise ValueError("there are no curves to draw, or one has no sizes")
-    drawn = figure(3.9)
+    drawn = figure(3.6 + 0.25 * len(curves))
     panels = [drawn.subplots()] if shared else list(drawn.subplots(1, 2))
     for axes, each in zip(panels, (False, True), strict=False):
         for curve, (colour, marker) in zip(curves, _LOOKS * (1 + len(curves) // len(_LOOKS)), strict=False):
@@ -64,7 +64,8 @@ def cost(curves: Sequence[Curve], size: str, *, shared: bool = False) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel=size, ylabel="seconds for each" if each else "seconds")
         axes.grid(color="#DDDDDD", linewidth=0.8)
         axes.set_axisbelow(True)
-    panels[0].legend(loc="upper left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper left")
     return drawn
 
 

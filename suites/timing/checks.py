@@ -186,10 +186,17 @@ def growth(name: str, sizes: Sequence[float], seconds: Sequence[float], what: st
 
 
 def peak(name: str, fraction: float) -> Iterator[Fault]:
-    """Fails more arithmetic than the machine can do, at the type of the weights; flags what only tricks explain."""
+    """Fails more arithmetic than the machine can do, at the type of the weights; flags what only tricks explain.
+
+    Args:
+        name: of the question.
+        fraction: of the rate of matrix products, the lower end of its interval.
+    """
     if fraction <= 1.0:
         return
-    words = f"{name}: the arithmetic that was counted would need {fraction:.3g} times the rate of matrix products"
+    words = (
+        f"{name}: the arithmetic that was counted would need at least {fraction:.3g} times the rate of matrix products"
+    )
     if fraction > BEYOND:
         yield Fault("peak", Verdict.FAIL, f"{words}: it was not done, or not in the type of the weights.")
     else:

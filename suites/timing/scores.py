@@ -149,7 +149,7 @@ class Sheet:
                 "peak_fraction", value, "of matrix products", Kind.ESTIMATE, True, stderr, ends, parameters=parameters
             )
         )
-        self.faults += checks.peak(of, value)
+        self.faults += checks.peak(of, ends[0])
 
     def _energy(self, found: Answered, meter: Meter) -> None:
         """Joules for each example over calls that follow each other, for as long as a quantity is timed."""

@@ -224,13 +224,20 @@ def test_records_that_failed_are_no_baseline_and_no_number(folders, bench, sente
         (["--alpha", "x"], "not a valid float"),
         (["--model", "wrose"], "did you mean 'worse'?"),
         (["--output", "."], "this is a folder"),
+        (["--output", os.devnull], "this is no plain file"),
+        (["--output", "x" * 5000], "cannot be read or written: File name too long"),
+        (["--results", "x" * 5000], "cannot be read or written: File name too long"),
+        (["--margin", f"{'x' * 10_000}=1"], "x… there is no such metric"),
+        (["--margin", "nll=\x1b[31m\n"], r"nll=\x1b[31m\n"),
+        (["--baseline", ""], "--baseline is empty"),
         (["--output", "no/such/file.md"], "there is no folder no/such"),
         (["--output", "file.doc"], "its ending is none of .md, .json, .xml"),
         (["--format", "html"], "html"),
     ],
 )
 def test_what_is_typed_wrongly_is_said_in_a_sentence(folders, bench, sentence, options, words):
-    assert words in sentence(bench("check", "--baseline", "baseline", *options))
+    said = sentence(bench("check", "--baseline", "baseline", *options))
+    assert words in said and len(said) < 500
     assert sorted(path.name for path in Path().iterdir()) == ["baseline", "bench-results"]
 
 
@@ -238,6 +245,7 @@ def test_what_is_typed_wrongly_is_said_in_a_sentence(folders, bench, sentence, o
 def test_compare_of_what_is_not_there_names_what_is(folders, bench, sentence, name):
     words = sentence(bench("compare", name, "same"))
     assert "\x1b" not in words
+    assert name or words.startswith("bench: A is empty; give the name of a model")
     if name == "wrose":
         assert "no model of bench-results, no folder and no record" in words and "did you mean 'worse'?" in words
 

@@ -24,7 +24,7 @@ def test_columns_are_chosen(stored):
 
 def test_a_misspelt_column_names_the_nearest(stored, sentence):
     said = sentence(stored("report", "--columns", "bits_per_dims"))
-    assert said == "bench: no record has a metric 'bits_per_dims'; did you mean 'bits_per_dim'?"
+    assert said == "bench: --columns: no record has a metric 'bits_per_dims'; did you mean 'bits_per_dim'?"
 
 
 def test_records_since_then(stored):
@@ -34,10 +34,18 @@ def test_records_since_then(stored):
     assert "| independent |" in said.out
     said = stored("report", "--since", "2999-01-01")
     assert said.code == 0 and "There are no records." in said.out and "0 of 3 records" in said.err
+    for chosen in ("--columns", "--history"):
+        said = stored("report", "--since", "2999-01-01", chosen, "nll")
+        assert said.code == 0 and "0 of 3 records" in said.err
 
 
 def test_a_moment_that_is_none_says_what_would_be(stored, sentence):
-    assert "give a date such as 2026-01-31, a span such as 7d" in sentence(stored("report", "--since", "lately"))
+    said = sentence(stored("report", "--since", "lately"))
+    assert said.startswith("bench: --since: 'lately'") and "give a date such as 2026-01-31, a span such as 7d" in said
+
+
+def test_columns_may_be_parted_by_spaces_too(stored):
+    assert stored("report", "--columns", "bits_per_dim, nll").out == stored("report", "--columns", "bits_per_dim,nll").out
 
 
 def test_the_history_of_a_metric(stored):

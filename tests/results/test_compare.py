@@ -1,5 +1,6 @@
 """Comparisons: verdicts, the claims that bounds allow, seeds, and what is not comparable."""
 
+import dataclasses
 import json
 import math
 
@@ -104,6 +105,26 @@ def test_two_bounds_by_other_means_decide_nothing_and_by_the_same_are_compared_a
     alike = between(store, "a", "c")
     assert set(outcomes(alike).values()) == {"better"}
     assert any("Bounds of one estimator are compared as bounds" in note for note in alike.notes)
+
+
+def test_a_bound_claims_nothing_of_another_quantity(store, measured, base):
+    for name, kind, of in (("a", Kind.UPPER_BOUND, "first"), ("b", Kind.EXACT, "second"), ("c", Kind.EXACT, "first")):
+        score = Score("nll", base.mean(), "nats/example", kind, False, 0.5, None, N, {"labels": of})
+        record, arrays = measured(base + 5 * (kind is Kind.EXACT), model=name, contract={"kind": kind.value})
+        value = score.value + 5 * (kind is Kind.EXACT)
+        store.write(dataclasses.replace(record, scores=(dataclasses.replace(score, value=value),)), arrays)
+    assert outcomes(between(store)) == {"nll": "not comparable"}
+    assert "labels first and second" in between(store).rows[0].reason
+    assert outcomes(between(store, "a", "c")) == {"nll": "better"}
+
+
+def test_a_mean_that_is_infinitely_good_wins_nothing(store, measured, base):
+    for name, value, up in (("a", -math.inf, False), ("b", 80.0, False), ("c", math.inf, True), ("d", 80.0, True)):
+        scores = (Score("nll", value, "nats/example", Kind.EXACT, up, 0.5, None, N),)
+        store.write(measured(base, model=name, scores=scores)[0])
+    for pair in (("a", "b"), ("b", "a"), ("c", "d")):
+        (row,) = between(store, *pair).rows
+        assert row.outcome is Outcome.UNDECIDED and "infinitely good" in row.reason
 
 
 def test_a_lower_bound_on_what_should_be_high_claims_the_same_way(store, measured, base):

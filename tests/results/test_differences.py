@@ -67,6 +67,13 @@ def test_a_constant_shift_is_certain_whatever_rounding_leaves_of_it(rng):
     assert found.p_above(0.05) == 0.0 and found.p_below(0.2) == 0.0 and found.p_below(0.05) == 1.0
 
 
+def test_one_huge_value_that_both_have_does_not_make_the_others_certain(rng):
+    a = rng.normal(85, 10, 297)
+    b = a + rng.normal(0, 0.5, 297)
+    a[3] = b[3] = 1e13
+    assert paired(a, b).stderr == pytest.approx(stats.sem(a - b), rel=1e-9)
+
+
 def test_a_value_that_is_not_finite_makes_its_mean_infinite_and_is_never_dropped():
     for bad in (math.nan, math.inf, -math.inf):
         worse = paired([1.0, bad, 3.0], [1.0, 2.0, 3.0])

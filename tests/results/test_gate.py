@@ -165,6 +165,42 @@ def test_a_model_worse_by_more_than_its_margin_is_cleared_as_seldom_as_alpha(mea
     assert cleared <= stats.binom(500, 0.01).ppf(0.99)
 
 
+@pytest.mark.parametrize("share", [0.1, 1.0])
+@pytest.mark.parametrize("up", [False, True])
+def test_a_margin_that_is_a_share_is_as_uncertain_as_the_baseline(measured, share, up):
+    """At the margin itself one alarm in a hundred; the mutant that takes the measured share as known has more."""
+    rng, margins, alarms, mutant = np.random.default_rng(12), Margins.parse({"cost": f"{share * 50}%"}), 0, 0
+    cleared, runs, truth = 0, 2000, 100 * (1 - share / 2 if up else 1 + share / 2)
+    arrays = {"id": np.arange(N)}
+    for _ in range(runs):
+        sides = []
+        for mean in (100, truth):
+            score = Score("cost", rng.normal(mean, 4), "nats", Kind.ESTIMATE, up, 4.0, None, None)
+            sides.append(told([(measured(np.zeros(N), scores=(score,))[0], arrays)]))
+        (finding,) = gate(*sides, margins, 0.01).findings
+        alarms += finding.verdict is Verdict.FAILED
+        cleared += finding.verdict is Verdict.PASSED
+        mutant += stats.norm.sf((finding.degradation - finding.margin) / finding.stderr) <= 0.01
+        assert (finding.lower > finding.margin) == (finding.verdict is Verdict.FAILED)
+    bound = stats.binom(runs, 0.01).ppf(0.999)
+    assert alarms <= bound and cleared <= bound
+    if share == 1 and not up:
+        assert mutant > bound
+
+
+def test_a_share_of_a_baseline_below_zero_allows_what_is_worse(stores, measured, base):
+    """A cost may be below zero, as a differential entropy is, and its margin is a share of its size."""
+    for name, mean in (("negative", -100.0), ("zero", 0.0)):
+        for store, more in zip(stores, (0.0, 5.0), strict=True):
+            values = base - base.mean() + mean + more
+            store.write(*measured(values, model=name))
+    for share, expected in (("6%", "passed"), ("4%", "failed")):
+        found = {each.model: each for each in judged(stores, nll=share).findings if each.metric == "nll"}
+        assert found["negative"].verdict.value == expected
+        assert found["negative"].margin == pytest.approx(float(share[:-1]), rel=1e-9)
+        assert found["zero"].verdict is Verdict.FAILED and found["zero"].margin == pytest.approx(0.0, abs=1e-9)
+
+
 def test_holm_is_the_textbooks_and_no_weaker_than_bonferroni():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06], rel=1e-9)
     assert holm([]) == [] and holm([0.5]) == [0.5] and holm([0.9, 0.8]) == [1.0, 1.0]
@@ -344,6 +380,50 @@ def test_arrays_that_are_lost_altered_or_do_not_make_the_score_are_not_believed(
     assert not any(each.paired for each in found.findings)
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_finite_examples_do_not_hide_a_score_that_is_not(stores, measured, base, value):
+    """The baseline's examples beside an infinite score, or one that is no number: not "unchanged"."""
+    stores[0].write(*measured(base))
+    record, arrays = measured(base)
+    scores = tuple(dataclasses.replace(score, value=value) for score in record.scores)
+    stores[1].write(dataclasses.replace(record, scores=scores), arrays)
+    (nll, _) = judged(stores).findings
+    assert nll.verdict is (Verdict.FAILED if math.isinf(value) else Verdict.INCONCLUSIVE)
+    assert nll.notes[0] == "Unpaired: the per-example values do not average to the scores."
+
+
+def test_examples_that_are_missing_or_there_twice_are_not_paired(stores, measured, base):
+    """Every value ten times over would make the standard error a third of what it is."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 1, N)
+    for store, values in zip(stores, (base, base + noise), strict=True):
+        store.write(*measured(np.tile(values, 10), ids=np.tile(np.arange(N), 10), model="twice"))
+        record, arrays = measured(values, model="missing")
+        scores = tuple(dataclasses.replace(score, n=2 * N) for score in record.scores)
+        store.write(dataclasses.replace(record, scores=scores), arrays)
+    notes = {each.model: each.notes[0] for each in judged(stores).findings if each.metric == "nll"}
+    assert "has several values of nll for one example" in notes["twice"]
+    assert f"does not say which {2 * N} examples nll was measured on" in notes["missing"]
+
+
+def test_the_noise_of_an_estimator_alone_is_noise(stores, measured, base):
+    for store, value in zip(stores, (80.0, 81.0), strict=True):
+        parameters = {"estimator_stderr": 5.0}
+        score = Score("bound", value, "nats", Kind.UPPER_BOUND, False, parameters=parameters)
+        store.write(measured(base, scores=(score,))[0])
+    (finding,) = judged(stores).findings
+    assert finding.verdict is Verdict.INCONCLUSIVE and "standard error" in finding.reason
+
+
+def test_what_only_the_baseline_has_is_named_and_so_is_a_seed_that_differs(stores, measured, base):
+    for width in (16, 32):
+        stores[0].write(*measured(base, settings={"model": {"width": width}}))
+    stores[1].write(*measured(base, settings={"model": {"width": 16}}, seed=1))
+    found = judged(stores)
+    assert "Only in the baseline: mixture width=32 on digits." in found.notes
+    assert found.findings[0].notes == ("No seed is in both (baseline 0, candidate 1): these are other trainings.",)
+
+
 def test_infinite_means_fail_where_they_are_new_and_are_never_dropped(stores, measured, base):
     broken = np.where(np.arange(N) == 5, math.inf, base)
     other = np.where(np.arange(N) == 6, math.nan, base)
@@ -434,7 +514,7 @@ def test_speeds_are_compared_within_one_environment(stores, make):
     (finding,) = judged(stores).findings
     assert finding.verdict is Verdict.FAILED and finding.margin == pytest.approx(100.0, rel=1e-9)
     values = [np.array([-1.2, -0.4, 0.1, 0.5, 1.0]) * 0.02 * size + size for size in (1000.0, 800.0)]
-    welch = stats.ttest_ind(values[0], values[1] + 100, equal_var=False, alternative="greater")
+    welch = stats.ttest_ind(0.9 * values[0], values[1], equal_var=False, alternative="greater")
     assert finding.p_value == pytest.approx(welch.pvalue, rel=1e-9)
     assert not judged(stores, sample_rate="30%").failed
 
@@ -480,6 +560,15 @@ def test_speeds_of_two_machines_are_compared_only_as_ratio_to_their_calibration(
     assert rate.verdict is Verdict.PASSED and rate.degradation == pytest.approx(0.0, abs=1e-9)
     assert "As ratio to the matmul_rate measured beside it" in rate.notes[0]
     assert time.verdict is Verdict.FAILED and time.degradation == pytest.approx(1.0 * 1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("fact", [{"dtype": "bfloat16"}, {"matmul_precision": "high"}])
+def test_a_calibration_in_another_arithmetic_is_none(stores, make, environment, fact):
+    speeds(stores[0], make, 1000.0, machines=(1e12,) * 5)
+    other = dataclasses.replace(environment, **fact)
+    speeds(stores[1], make, 1000.0, machines=(8e12,) * 5, environment=other)
+    found = judged(stores)
+    assert not found.findings and next(iter(fact)) in found.absent[0].reason
 
 
 def test_a_contract_that_names_its_machine_is_the_machine(stores, make):
