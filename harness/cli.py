@@ -180,7 +180,7 @@ def report_error(error: Exception) -> int:
             said = str(error)
         case OSError() if error.strerror:
             place = error.filename or "the output"
-            said = f"{place} cannot be read or written: {error.strerror}. Name another, or make room; --debug shows where."
+            said = f"{place} cannot be read or written: {error.strerror}. Name another, or make room."
         case _:
             said = f"{type(error).__name__}: {error}. This is a mistake of Torchstone's own; --debug shows where."
     click.echo(f"bench: {readable(said)}", err=True)

@@ -170,7 +170,9 @@ def _complete(
 
 @click.command()
 @click.option(
-    "--fits", type=click.Path(path_type=Path), help="Keep fits here between runs; default: a temporary folder."
+    "--fits",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep fits here between runs; default: a temporary folder.",
 )
 def command(fits: Path | None) -> None:
     """Make the published records and their page anew, as far as something has changed."""

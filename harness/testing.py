@@ -37,7 +37,8 @@ class Torchstone:
     Attributes:
         results: the store of what is measured.
         baseline: the store that is compared with where a test names none.
-        root: where relative baselines of tests begin, and paths of models: the root of the project.
+        root: where relative baselines of tests begin: the root of the project. Paths of models begin, as everywhere, in
+            the working folder.
         update: whether what is measured becomes the baseline, and nothing is judged.
         strict: whether what is inconclusive fails a test that does not say.
         updated: how many records were written into each baseline.

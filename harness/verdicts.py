@@ -167,7 +167,9 @@ def _named(text: str, store: Store, which: str) -> tuple[Source, bool]:
     from torchstone.results.sources import source
 
     if not text.strip():
-        raise InputError(f"{which} is empty; give the name of a model, a record, the folder of a store, or {PUBLISHED}.")
+        raise InputError(
+            f"{which} is empty; give the name of a model, a record, the folder of a store, or {PUBLISHED}."
+        )
     if text == PUBLISHED:
         return source(_baseline(PUBLISHED), "the published records"), True
     known: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ def check(
       bench check --baseline baseline --margin bits_per_dim=0.01
     """  # noqa: D301
     from torchstone.harness.verdicts import check as check_named
+    from torchstone.results.cells import readable
     from torchstone.results.files import write_whole
     from torchstone.results.verdicts import headline
 
@@ -62,7 +63,7 @@ def check(
     chosen, asked = _form(form, output), _margins(margins)
     found = check_named(baseline, results=results, model=models, margins=asked, alpha=alpha)
     for problem in found.problems:
-        click.echo(problem, err=True)
+        click.echo(readable(problem), err=True)
     text = found.text(chosen, strict=strict)
     if output is None:
         print_result(text)

@@ -32,8 +32,9 @@ def compare(a: str, b: str, results: Path, form: str, debug: bool) -> None:
     model of a store; two stores are compared model by model.
     """
     from torchstone.harness.verdicts import compare as compare_named
+    from torchstone.results.cells import readable
 
     found = compare_named(a, b, results=results)
     for problem in found.problems:
-        click.echo(problem, err=True)
+        click.echo(readable(problem), err=True)
     print_result(found.text(form))

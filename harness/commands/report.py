@@ -28,6 +28,8 @@ __all__ = ["report"]
 @debug_option
 def report(results: Path, form: str, when: str | None, columns: str | None, metric: str | None, debug: bool) -> None:
     """Tables of all records; numbers whose contracts differ stand in different blocks."""
+    from torchstone.results.cells import readable
+
     if metric is not None and columns is not None:
         raise InputError(f"--columns {columns}: a history is of one metric, that of --history; give one of the two.")
     if not results.is_dir():
@@ -37,7 +39,7 @@ def report(results: Path, form: str, when: str | None, columns: str | None, metr
     with uncollected():
         text, problems = _text(results, form, when, columns, metric)
     for problem in problems:
-        click.echo(problem, err=True)
+        click.echo(readable(problem), err=True)
     print_result(text)
 
 

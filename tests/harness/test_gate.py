@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import time
 import tomllib
 from pathlib import Path
@@ -203,7 +204,7 @@ def test_a_baseline_of_other_contracts_is_an_error_that_says_what_differs(folder
 
 def test_records_that_failed_are_no_baseline_and_no_number(folders, bench, sentence):
     written("lost", 0.0, model="same", status=Status.FAILED, reason="It ran out of memory.", scores=())
-    assert "It ran out of memory." in sentence(bench("check", "--baseline", "lost"))
+    assert "same: It ran out of memory" in sentence(bench("check", "--baseline", "lost"))
     assert "latest record is failed" in sentence(bench("compare", "same", "worse", "--results", "lost"))
     said = bench("check", "--baseline", "baseline", "--results", "lost", "--strict")
     assert said.code == 1 and "It failed: It ran out of memory." in said.out

@@ -45,7 +45,8 @@ def test_a_moment_that_is_none_says_what_would_be(stored, sentence):
 
 
 def test_columns_may_be_parted_by_spaces_too(stored):
-    assert stored("report", "--columns", "bits_per_dim, nll").out == stored("report", "--columns", "bits_per_dim,nll").out
+    said = stored("report", "--columns", "bits_per_dim, nll")
+    assert said.code == 0 and said.out == stored("report", "--columns", "bits_per_dim,nll").out
 
 
 def test_the_history_of_a_metric(stored):
