@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from torchstone.results.frame import frame
-from torchstone.results.record import Environment, RecordError
+from torchstone.results.record import Environment, RecordError, Status
 from torchstone.results.references import markdown, references
 from torchstone.results.render import render
 from torchstone.results.scan import entries
@@ -44,7 +44,7 @@ def page(store: Store) -> str:
         "",
         _HOW.format(command=COMMAND, best=BEST),
         "",
-        f"Made with {_machines(store)}.",
+        f"Made with {_machines(store)}. There are so far: {_extent(store)}.",
         "",
         render(frame(store)),
         "## Published by others",
@@ -54,10 +54,10 @@ def page(store: Store) -> str:
 
 
 _HOW = """\
-Every built-in model on the embedded data, with seeds 0, 1 and 2 at `budget=quick`; and the best of them at
-`budget=standard`. The best are, on each dataset, the {best} with the lowest mean of the headline over the seeds among
-the exact numbers, and the {best} with the lowest among the bounds, for a bound and an exact number have no order
-between them. They are chosen on the split that is measured: it says which models are worth the longer training, and
+To be published are every built-in model on the embedded data, with seeds 0, 1 and 2 at `budget=quick`, and then
+the best of them at `budget=standard`. The best are, on each dataset, the {best} with the lowest mean of the headline
+over the seeds among the exact numbers, and the {best} with the lowest among the bounds, for a bound and an exact
+number have no order between them. They are chosen on the split that is measured: it says which models are worth the longer training, and
 nothing more. The records are in `published/` beside this page, with their per-example values, and ship with the
 package.
 
@@ -69,6 +69,19 @@ where it stopped."""
 def _machines(store: Store) -> str:
     """What the records were made with, each combination once."""
     return "; ".join(sorted({_machine(record.environment) for record in store.records()})) or "nothing so far"
+
+
+def _extent(store: Store) -> str:
+    """How many models and numbers of each dataset and budget there are."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in store.records():
+        if record.status is Status.COMPLETED:
+            found.setdefault((record.dataset, str(record.settings.get("budget"))), []).append(record.model)
+    words = (
+        f"{len(set(models))} models on {dataset} at {budget}, {len(models)} records"
+        for (dataset, budget), models in sorted(found.items())
+    )
+    return "; ".join(words) or "none"
 
 
 def _machine(environment: Environment) -> str:
