@@ -38,7 +38,7 @@ def main(sides: str = "4,8,12,16", models: str = "transformer,rnn,pixelcnn", cal
         if law.arithmetic is not None:
             exponent, flops = law.arithmetic.exponent, law.arithmetic.at(LARGE)
             print(f"  counted arithmetic grows as size^{exponent:.2f}: {flops:.3g} FLOP for 1024×1024×3 by that law,")
-            print(f"  which at the speed of the largest one here takes {_long(law.seconds[-1] * flops / law.flops[-1])}")
+            print(f"  at the speed of the largest one here: {_long(law.seconds[-1] * flops / law.flops[-1])}")
         spread = tuple((each, each) for each in law.seconds)
         curves.append(Curve(name, law.sizes, law.seconds, spread, law.time))
     Path("sampling-cost.png").write_bytes(cost(curves, "values in a sample", shared=True))
