@@ -127,6 +127,8 @@ def test_seeds_are_a_noise_of_their_own_and_add_to_that_of_examples():
     assert apart.degrees == pytest.approx(4 / share**2, rel=1e-9)
     together = over_seeds(base, a, [each - 0.2 for each in a], matched=True)
     assert together.seed_stderr == 0.0 and together.error == base.error
+    related = over_seeds(exactly(0.1, 0.0), a, b, matched=True)
+    assert related.interval() == pytest.approx(tuple(stats.ttest_rel(a, b).confidence_interval()), rel=1e-9)
     assert over_seeds(base, [1.0], b, matched=False).seed_stderr is None
     assert over_seeds(base, [1.0, math.inf], b, matched=False).seed_stderr is None
 

@@ -243,6 +243,31 @@ def test_where_higher_is_better_lower_is_worse(stores, measured, base):
     assert [each.verdict.value for each in judged(stores[::-1]).findings] == ["passed"]
 
 
+def test_an_example_without_a_finite_gain_makes_the_candidate_worse_and_not_better(stores, measured, base):
+    """What is high where it is good: such an example is worth minus infinity, whatever stands in its place."""
+    for name, bad in (("nan", math.nan), ("high", math.inf), ("low", -math.inf)):
+        for store, first, mean in ((stores[0], -base[0], -base.mean()), (stores[1], bad, -math.inf)):
+            score = Score("gain", mean, "nats/example", Kind.EXACT, True, 0.5, None, N)
+            record, arrays = measured(base, model=name, scores=(score,))
+            store.write(record, {"id": arrays["id"], "gain": np.append(first, -base[1:])})
+    found = judged(stores)
+    assert {each.model: each.verdict.value for each in found.findings} == dict.fromkeys(
+        ("nan", "high", "low"), "failed"
+    )
+    assert all(each.paired and each.degradation == math.inf for each in found.findings)
+
+
+def test_the_bounds_of_a_degradation_are_one_sided_at_alpha(stores, measured, base):
+    values = base + np.random.default_rng(2).normal(0.1, 2, N)
+    stores[0].write(*measured(base))
+    stores[1].write(*measured(values))
+    for alpha in (0.01, 0.1):
+        finding = judged(stores, alpha=alpha).findings[0]
+        for bound, side in ((finding.lower, "greater"), (finding.upper, "less")):
+            test = stats.ttest_rel(values, base, alternative=side).confidence_interval(1 - alpha)
+            assert bound == pytest.approx(test.low if side == "greater" else test.high, rel=1e-9)
+
+
 def test_inconclusive_says_no_only_where_one_is_strict(stores, measured, base):
     stores[0].write(*measured(base))
     stores[1].write(*measured(base + np.random.default_rng(0).normal(0, 20, N)))
@@ -305,6 +330,16 @@ def test_several_seeds_are_averaged_and_their_noise_counts(stores, measured, bas
     assert {each.verdict for each in found.findings} == {Verdict.INCONCLUSIVE}
     assert found.findings[0].seeds == (3, 3) and found.findings[0].seed_stderr > 1
     assert not found.notes
+
+
+def test_seeds_of_older_code_are_not_averaged_with_those_of_the_newest(stores, measured, base):
+    for seed in range(3):
+        stores[0].write(*measured(base, seed=seed))
+        prints = {"data": "d" * 64, "weights": "w" * 64, "code": ("n" if seed == 2 else "c") * 64}
+        stores[1].write(*measured(base + 9 * (seed == 2), seed=seed, fingerprints=prints))
+    nll = judged(stores).findings[0]
+    assert nll.seeds == (1, 1) and nll.degradation == pytest.approx(9.0, rel=1e-9)
+    assert nll.verdict is Verdict.FAILED
 
 
 def test_of_the_baselines_seeds_only_those_count_that_the_candidate_has(stores, measured, base):
