@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from torchstone.harness.errors import InputError
-from torchstone.results.files import check_writable, make_folder, write_whole
+from torchstone.harness.options import check_output
+from torchstone.results.files import make_folder, write_whole
 from torchstone.results.record import Record, RecordError, Status
 from torchstone.results.store import Store
 
 if TYPE_CHECKING:
     from torchstone.harness.request import Request
 
-__all__ = ["FORMS", "Certificates", "asked_of", "check_target", "form_of", "several"]
+__all__ = ["FORMS", "Certificates", "asked_of", "check_target", "several"]
 
 FORMS = {".md": "markdown", ".html": "html", ".json": "json"}
 
@@ -33,16 +34,6 @@ def asked_of(arguments: Sequence[str]) -> Request:
     if not asked.model:
         raise InputError("model= is missing; type for example bench audit model=transformer.")
     return replace(asked, suite=("audit",))
-
-
-def form_of(form: str | None, output: Path | None) -> str:
-    """The form that was asked for: by name, or else by the ending of ``output``, or else Markdown."""
-    if form is not None or output is None:
-        return form or "markdown"
-    ending = output.suffix.lower()
-    if ending not in FORMS:
-        raise InputError(f"--output {output}: its ending is none of {', '.join(FORMS)}; give it one, or say --format.")
-    return FORMS[ending]
 
 
 def several(asked: Request) -> bool:
@@ -63,14 +54,7 @@ def check_target(asked: Request, form: str, output: Path | None) -> None:
         raise InputError(
             f"--output {output}: one file holds one certificate; name one model, one dataset and one seed."
         )
-    if output.is_dir():
-        raise InputError(f"--output {output}: this is a folder; name a file in it.")
-    if not output.parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {output.parent}; make it, or name another.")
-    try:
-        check_writable(output.parent)
-    except RecordError as error:
-        raise InputError(f"--output {output}: {error}") from error
+    check_output(output)
 
 
 @final

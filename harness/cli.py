@@ -32,6 +32,7 @@ from torchstone.harness.options import (
     SAYS_NO,
     SOME_FAILED,
     debug_option,
+    form_of,
     format_option,
     print_result,
     results_option,
@@ -137,9 +138,9 @@ def audit(
     folder certificates of the records. The exit code is 1 where an audit was failed, and else 3 where a cell failed and
     has no certificate.
     """
-    from torchstone.harness.certify import asked_of, form_of
+    from torchstone.harness.certify import FORMS, asked_of
 
-    sys.exit(_audit(asked_of(arguments), results, form_of(form, output), output, fresh))
+    sys.exit(_audit(asked_of(arguments), results, form_of(FORMS, form, output), output, fresh))
 
 
 for _command in (check, compare, doctor, leaderboard, list_, report, show):

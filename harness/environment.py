@@ -11,6 +11,7 @@ import torch
 
 from torchstone.harness.errors import InputError
 from torchstone.results.record import Environment
+from torchstone.suites.timing.machine import processor
 
 __all__ = ["environment", "resolve_device", "torchstone_version"]
 
@@ -48,7 +49,7 @@ def environment(device: torch.device, batch_size: int, halvings: int) -> Environ
         git_commit=commit,
         git_dirty=dirty,
         device=str(device),
-        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         threads=torch.get_num_threads(),
         dtype=str(torch.get_default_dtype()).removeprefix("torch."),
         deterministic=torch.are_deterministic_algorithms_enabled(),
@@ -61,15 +62,6 @@ def environment(device: torch.device, batch_size: int, halvings: int) -> Environ
 @cache
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in _LIBRARIES}
-
-
-@cache
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as facts:
-            return next(line.partition(":")[2].strip() for line in facts if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 @cache

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from torchstone.harness.errors import InputError
 
 __all__ = [
     "BAD_INPUT",
@@ -18,10 +20,13 @@ __all__ = [
     "INTERRUPTED",
     "SAYS_NO",
     "SOME_FAILED",
+    "check_output",
     "debug_option",
+    "form_of",
     "format_option",
     "print_result",
     "results_option",
+    "text_format_option",
     "uncollected",
 ]
 
@@ -55,9 +60,48 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
+def text_format_option(command: Command) -> Command:
+    """``--format``: how what is no table of records is written."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(("markdown", "json")),
+        default="markdown",
+        show_default=True,
+        help="How it is written.",
+    )(command)
+
+
 def debug_option(command: Command) -> Command:
     """``--debug``: show the traceback of an error."""
     return click.option("--debug", is_flag=True, help="Show the traceback of an error.")(command)
+
+
+def form_of(forms: Mapping[str, str], form: str | None, output: Path | None) -> str:
+    """The form that was asked for: by name, or else by the ending of ``output``, or else Markdown."""
+    if form is not None or output is None:
+        return form or "markdown"
+    ending = output.suffix.lower()
+    if ending not in forms:
+        raise InputError(f"--output {output}: its ending is none of {', '.join(forms)}; give it one, or say --format.")
+    return forms[ending]
+
+
+def check_output(output: Path) -> None:
+    """Raises InputError where ``output`` cannot be written: to be known before the work."""
+    from torchstone.results.files import check_writable
+    from torchstone.results.record import RecordError
+
+    if output.is_dir():
+        raise InputError(f"--output {output}: this is a folder; name a file in it.")
+    if output.exists() and not output.is_file():
+        raise InputError(f"--output {output}: this is no plain file; name one, or leave --output out and redirect.")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}; make it, or name another.")
+    try:
+        check_writable(output.parent)
+    except RecordError as error:
+        raise InputError(f"--output {output}: {error}") from error
 
 
 def print_result(text: str) -> None:

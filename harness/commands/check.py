@@ -9,7 +9,15 @@ from pathlib import Path
 import click
 
 from torchstone.harness.errors import InputError
-from torchstone.harness.options import DONE, SAYS_NO, debug_option, print_result, results_option
+from torchstone.harness.options import (
+    DONE,
+    SAYS_NO,
+    check_output,
+    debug_option,
+    form_of,
+    print_result,
+    results_option,
+)
 
 __all__ = ["check"]
 
@@ -59,8 +67,9 @@ def check(
     from torchstone.results.files import write_whole
     from torchstone.results.verdicts import headline
 
-    _check_target(output)
-    chosen, asked = _form(form, output), _margins(margins)
+    if output is not None:
+        check_output(output)
+    chosen, asked = form_of(FORMS, form, output), _margins(margins)
     found = check_named(baseline, results=results, model=models, margins=asked, alpha=alpha)
     for problem in found.problems:
         click.echo(readable(problem), err=True)
@@ -84,31 +93,3 @@ def _margins(texts: Sequence[str]) -> dict[str, str]:
             raise InputError(f"--margin {text}: {metric} has the margin {found[metric]} already; give it one.")
         found[metric] = value
     return found
-
-
-def _form(form: str | None, output: Path | None) -> str:
-    if form is not None or output is None:
-        return form or "markdown"
-    ending = output.suffix.lower()
-    if ending not in FORMS:
-        raise InputError(f"--output {output}: its ending is none of {', '.join(FORMS)}; give it one, or say --format.")
-    return FORMS[ending]
-
-
-def _check_target(output: Path | None) -> None:
-    """Raises InputError where ``output`` cannot be written: to be known before the work."""
-    from torchstone.results.files import check_writable
-    from torchstone.results.record import RecordError
-
-    if output is None:
-        return
-    if output.is_dir():
-        raise InputError(f"--output {output}: this is a folder; name a file in it.")
-    if output.exists() and not output.is_file():
-        raise InputError(f"--output {output}: this is no plain file; name one, or leave --output out and redirect.")
-    if not output.parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {output.parent}; make it, or name another.")
-    try:
-        check_writable(output.parent)
-    except RecordError as error:
-        raise InputError(f"--output {output}: {error}") from error

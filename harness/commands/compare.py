@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from torchstone.harness.options import debug_option, print_result, results_option
+from torchstone.harness.options import debug_option, print_result, results_option, text_format_option
 
 __all__ = ["compare"]
 
@@ -15,14 +15,7 @@ __all__ = ["compare"]
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @results_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("markdown", "json")),
-    default="markdown",
-    show_default=True,
-    help="How it is written.",
-)
+@text_format_option
 @debug_option
 def compare(a: str, b: str, results: Path, form: str, debug: bool) -> None:
     """Compare A with B: differences example by example, with intervals.

@@ -13,7 +13,7 @@ import torch
 
 from torchstone.results.record import Flat
 
-__all__ = ["Meter", "cores", "facts", "load", "pinned"]
+__all__ = ["Meter", "cores", "facts", "load", "pinned", "processor"]
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def facts(device: torch.device, threads: int, dtype: torch.dtype, clock: str) ->
     """All that two speeds must share before they are compared, as part of a contract."""
     return {
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cores": cores(),
         "threads": threads,
         "dtype": str(dtype).removeprefix("torch."),
@@ -112,7 +112,8 @@ def _nvml() -> Any:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
