@@ -20,6 +20,7 @@ from torchstone.models.model import (
     Enumerable,
     ExplicitApproximate,
     ExplicitExact,
+    Joint,
     LatentVariable,
     Model,
     ModelError,
@@ -144,13 +145,13 @@ def _space(model: Model) -> None:
         raise ModelError(f"classes={space.classes}: declare at least 1, or None for a model without labels.")
 
 
-def _vector(name: str, answer: object, n: int) -> Tensor:
+def _vector(name: str, answer: object, n: int, of: str = "example") -> Tensor:
     if not isinstance(answer, Tensor) or answer.shape != (n,) or not answer.is_floating_point():
         found = (
             f"{answer.dtype} of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
         )
         raise ModelError(
-            f"{name} returned {found} for {n} examples: return one floating-point number of nats per example, "
+            f"{name} returned {found} where {n} values are due: return one floating-point number of nats per {of}, "
             f"shape ({n},)."
         )
     return answer
@@ -194,7 +195,7 @@ def _log_prob_alone(model: Model) -> None:
 
 def _labels_required(model: Model) -> None:
     assert isinstance(model, ExplicitExact)
-    if space_of(model).classes is None:
+    if space_of(model).classes is None or isinstance(model, Joint):
         return
     x, _ = probe(model)
     try:
@@ -202,6 +203,17 @@ def _labels_required(model: Model) -> None:
     except Exception:
         return
     raise ModelError("a conditional model answered without labels: raise ModelError where y is None.")
+
+
+def _joint(model: Model) -> None:
+    assert isinstance(model, Joint)
+    classes, name = space_of(model).classes, type(model).__name__
+    if classes is None:
+        raise ModelError(f"{name} promises a joint density with labels and its space has none: set Space(classes=...).")
+    prior = _vector("log_prior_label", model.log_prior_label(), classes, "class")
+    if abs(float(prior.double().logsumexp(0))) > 1e-4:
+        raise ModelError("the probabilities of log_prior_label do not sum to one: apply log_softmax over the classes.")
+    _vector("log_prob without labels", model.log_prob(probe(model)[0]), EXAMPLES)
 
 
 def _order(model: Model) -> None:
@@ -308,6 +320,7 @@ _CHECKS = (
     Check("log_prob changes nothing and repeats itself", ExplicitExact, _log_prob_pure),
     Check("log_prob of an example does not depend on the batch", ExplicitExact, _log_prob_alone),
     Check("labels are required by conditional models", ExplicitExact, _labels_required),
+    Check("a joint density states its labels' probabilities and answers without labels", Joint, _joint),
     Check("order is a permutation of the event", Autoregressive, _order),
     Check("elbo gives one number per example and follows its generator", ExplicitApproximate, _elbo),
     Check("prior, posterior and likelihood cover whole events", LatentVariable, _distributions),

@@ -33,6 +33,7 @@ __all__ = [
     "ExplicitExact",
     "Implicit",
     "ImplicitIterative",
+    "Joint",
     "LatentVariable",
     "Model",
     "ModelError",
@@ -213,6 +214,18 @@ class Autoregressive(ExplicitExact):
         return terms.double().flatten(1).sum(1)
 
 
+class Joint(ExplicitExact):
+    """Claims one joint density of example and label: ``p(x, y) = p(y) p(x | y)``, and ``p(x)`` is its sum over labels.
+
+    ``log_prob(x, y)`` is that of x given y. Unlike other models of labelled data it also answers without labels:
+    ``log_prob(x)`` is the marginal. Both, and the p(y) that it states here, are audited against each other.
+    """
+
+    @abstractmethod
+    def log_prior_label(self) -> Tensor:
+        """Log-probability of each class before anything is seen, ``(C,)`` nats."""
+
+
 class ExplicitApproximate(Model):
     """Bounds its density from below: a variational autoencoder, a diffusion model."""
 
@@ -331,6 +344,7 @@ _FAMILIES: dict[str, type[Model]] = {
 _CAPABILITIES: tuple[type[Model], ...] = (
     ExplicitExact,
     Autoregressive,
+    Joint,
     ExplicitApproximate,
     LatentVariable,
     Sampler,

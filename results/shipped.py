@@ -55,10 +55,10 @@ def page(store: Store) -> str:
 
 _HOW = """\
 To be published are every built-in model on the embedded data, with seeds 0, 1 and 2 at `budget=quick`, and then
-the best of them at `budget=standard`. The best are, on each dataset, the {best} with the lowest mean of the headline
-over the seeds among the exact numbers, and the {best} with the lowest among the bounds, for a bound and an exact
-number have no order between them. They are chosen on the split that is measured: it says which models are worth the
-longer training, and nothing more. The records are in `published/` beside this page, with their per-example values,
+the best of them at `budget=standard`, with seed 0. The best are, on each dataset, the {best} with the lowest mean of
+the headline over the seeds among the exact numbers, and the {best} with the lowest among the bounds, for a bound and an
+exact number have no order between them. They are chosen on the split that is measured: it says which models are worth
+the longer training, and nothing more. The records are in `published/` beside this page, with their per-example values,
 and ship with the package.
 
 This page is written by `{command}`, which makes anew only what has changed: a record whose
