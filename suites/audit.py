@@ -15,9 +15,11 @@ from torchstone.suites.audits.audit import Audit, Verdict
 from torchstone.suites.audits.battery import Judged, judge
 from torchstone.suites.audits.bounds import BoundOrdering
 from torchstone.suites.audits.causality import BlindSpots, Causality
+from torchstone.suites.audits.clamping import Clamping
 from torchstone.suites.audits.encoder import EncoderDensity
 from torchstone.suites.audits.enumeration import Enumeration, GoodnessOfFit
 from torchstone.suites.audits.floors import EntropyFloors
+from torchstone.suites.audits.heldout import HeldOut
 from torchstone.suites.audits.independence import BatchIndependence
 from torchstone.suites.audits.known import KnownSource
 from torchstone.suites.audits.marginals import ConditionalMarginal
@@ -40,6 +42,7 @@ __all__ = ["AUDITS", "Auditing"]
 AUDITS: tuple[Audit, ...] = (
     Enumeration(),
     SuperUnity(),
+    Clamping(),
     EntropyFloors(),
     ImportanceMass(),
     ConditionalPIT(),
@@ -54,6 +57,7 @@ AUDITS: tuple[Audit, ...] = (
     Precision(),
     Support(),
     Freshness(),
+    HeldOut(),
     KnownSource(),
 )
 
@@ -69,10 +73,11 @@ class Auditing(Suite):
     Attributes:
         alpha: the probability of failing an honest model in any audit.
         examples: how many examples or samples an audit may ask about where it has the choice.
+        second_process: whether a copy of the model is asked in a process of its own, too.
     """
 
     name: ClassVar[str] = "audit"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     default_models: ClassVar[tuple[str, ...]] = (
         "independent", "mixture", "linear_gaussian", "rnn", "transformer", "pixelcnn", "flow", "vae",
         "hierarchical_vae", "vq_transformer",
@@ -86,6 +91,7 @@ class Auditing(Suite):
 
     alpha: Annotated[float, Interval(gt=0, lt=1)] = 1e-3
     examples: Annotated[int, Ge(16)] = 200
+    second_process: bool = True
 
     def skip(self, model: Model, data: Dataset) -> str | None:
         """Data that the model cannot hold."""
@@ -95,7 +101,9 @@ class Auditing(Suite):
         """Counts of verdicts as scores, and the audits themselves."""
         fresh = Context(device=context.device, batch_size=context.batch_size, seed=2**62 + context.seed)
         untouched = pristine(model)
-        subject, again = (Subject(model, data, each, self.examples, untouched) for each in (context, fresh))
+        subject, again = (
+            Subject(model, data, each, self.examples, untouched, self.second_process) for each in (context, fresh)
+        )
         with validated(), torch.random.fork_rng(devices=[]):
             judged = judge(AUDITS, subject, again, self.alpha, lambda d, n: context.progress("audit", d, n))
         return Evaluation(

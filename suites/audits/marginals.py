@@ -109,7 +109,7 @@ def _densities(subject: Subject, x: Tensor) -> Tensor:
         every = rows.repeat_interleave(classes, 0)
         labels = torch.arange(classes, device=x.device).repeat(len(rows))
         given = worth(ask_log_prob(model, every, labels)).view(-1, classes)
-        found.append(torch.stack([ask_log_prob(model, rows), (prior + given).logsumexp(1)]))
+        found.append(torch.stack([ask_log_prob(model, rows, None), (prior + given).logsumexp(1)]))
     return torch.cat(found, 1)
 
 

@@ -22,7 +22,8 @@ from torchstone.models.model import (
 from torchstone.models.randomness import draw
 from torchstone.suites.audits.arithmetic import difference, gap
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
-from torchstone.suites.audits.rows import answers, rows_of, what
+from torchstone.suites.audits.rows import Rows, answers, rows_of, what
+from torchstone.suites.audits.second_process import compared
 from torchstone.suites.audits.state import generators, global_seed, process, restored, training, weights
 from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.permutation import matches_test
@@ -46,13 +47,21 @@ class _Seen:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class _Untried:
+    """Something that could not be tried, and why."""
+
+    words: str
+
+
+@final
 class Purity(Audit):
     """What a question may touch and what its answer may depend on, tried one by one.
 
     Proofs are: a question that writes into its input; an answer of a deterministic question that follows the global
-    seed, or what was asked before, in double precision; draws that follow no seed at all; distinct samples that repeat
-    in one order under different seeds. What is careless and harmless by itself is flagged: weights, flags and switches
-    that move, and draws from the global generators although a generator was given.
+    seed, what was asked before, or the process in which it is asked, in double precision; draws that follow no seed at
+    all; distinct samples that repeat in one order under different seeds. What is careless and harmless by itself is
+    flagged: weights, flags and switches that move, and draws from the global generators although a generator was given.
     """
 
     name: ClassVar[str] = "purity"
@@ -64,9 +73,14 @@ class Purity(Audit):
         if not questions:
             return Finding.not_applicable("The model gives neither a density, nor samples, nor features.")
         seen: list[_Seen] = []
-        for tried in (_touched, _answers, _draws, _first):
+        untried: list[str] = []
+        for tried in (_touched, _answers, _draws, _first, _elsewhere):
             with restored():
-                seen.extend(tried(subject))
+                for found in tried(subject):
+                    if isinstance(found, _Seen):
+                        seen.append(found)
+                    else:
+                        untried.append(found.words)
         proofs = [each.words for each in seen if each.proof]
         if proofs:
             return Finding(Verdict.FAIL, Grade.INVARIANT, " ".join(proofs))
@@ -74,6 +88,8 @@ class Purity(Audit):
             return Finding(Verdict.FLAG, Grade.INVARIANT, " ".join(each.words for each in seen))
         names = ", ".join(name for name, _ in questions)
         words = f"Inputs, weights, flags, switches and global generators were left alone by {names}; answers repeat."
+        if subject.second_process:
+            words = " ".join([words, *(untried or ["A second process answers the same."])])
         power = (
             f"Tried on {ROWS} examples and {SAMPLES} samples; would not see what begins later than some dozen calls."
         )
@@ -246,6 +262,24 @@ def _first(subject: Subject) -> Iterator[_Seen]:
         yield _Seen(f"{words}: the first batch leaves its mark.", proof=found.real)
 
 
+def _elsewhere(subject: Subject) -> Iterator[_Seen | _Untried]:
+    """A copy of the model in another process, with other hashes, asked what this one is asked."""
+    if not subject.second_process:
+        return
+    x, y = subject.test(ROWS)
+    rows = rows_of(subject, x, y, "purity") if what(subject) else Rows(x[:0], None if y is None else y[:0])
+    found = compared(subject, rows, _one_class(subject), SAMPLES)
+    if isinstance(found, str):
+        yield _Untried(f"It was not asked in a second process: {found}.")
+        return
+    if found.odd:
+        words = f"{', '.join(what(subject))} of the same examples differ by {found.apart:.3g} in a second process"
+        yield _Seen(f"{words}: they depend on the process.", proof=found.real)
+    if found.samples is not None and not _alike(*found.samples):
+        share = _share(*found.samples)
+        yield _Seen(f"sample draws {share} of its samples otherwise in a second process, with the same seed.")
+
+
 def _elbo(subject: Subject) -> Tensor:
     assert isinstance(subject.model, ExplicitApproximate)
     x, y = subject.test(ROWS)
@@ -256,13 +290,16 @@ def _elbo(subject: Subject) -> Tensor:
 def _sample(subject: Subject, purpose: str) -> Tensor:
     """Samples of one class, where there are any."""
     assert isinstance(subject.model, Sampler)
-    y = (
-        None
-        if subject.space.classes is None
-        else torch.zeros(SAMPLES, dtype=torch.int64, device=subject.context.device)
-    )
+    rng = subject.context.rng(f"audit/{purpose}")
     with torch.no_grad():
-        return subject.model.sample(SAMPLES, y, rng=subject.context.rng(f"audit/{purpose}")).detach().cpu()
+        return subject.model.sample(SAMPLES, _one_class(subject), rng=rng).detach().cpu()
+
+
+def _one_class(subject: Subject) -> Tensor | None:
+    """A label for each sample, the same; None where there are none."""
+    if subject.space.classes is None:
+        return None
+    return torch.zeros(SAMPLES, dtype=torch.int64, device=subject.context.device)
 
 
 def _same(a: Tensor, b: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ from torchstone.models.model import (
     ExplicitApproximate,
     ExplicitExact,
     LatentVariable,
+    Model,
     ModelError,
 )
 from torchstone.models.randomness import draw
 from torchstone.suites.audits.subject import Density, Subject
 from torchstone.suites.questions import ask_elbo, ask_log_prob
 
-__all__ = ["Rows", "answers", "rows_of", "what"]
+__all__ = ["Rows", "answers", "asked", "own_rows", "rows_of", "steady", "what"]
 
 
 @final
@@ -72,26 +73,41 @@ def answers(subject: Subject, rows: Rows) -> Tensor:
 
     Densities of discrete data under continuous models are asked at the middle of the bin.
     """
-    model, columns = subject.model, []
-    x, y, n = subject.own(rows.x).clone(), _there(subject, rows.y), len(rows)
+    return asked(subject.model, own_rows(subject, rows), steady(subject))
+
+
+def own_rows(subject: Subject, rows: Rows) -> Rows:
+    """Copies of ``rows`` as the model itself takes them, on its device."""
+    z = None if rows.z is None else rows.z.to(subject.context.device)
+    if z is not None and z.is_floating_point() and subject.dtype is not None:
+        z = z.to(subject.dtype)
+    return Rows(subject.own(rows.x).clone(), _there(subject, rows.y), z)
+
+
+def asked(model: Model, rows: Rows, bound: torch.Generator | None) -> Tensor:
+    """The same of rows as the model takes them, of the bound too where a generator for it is given."""
+    x, y, z, n, columns = rows.x, rows.y, rows.z, len(rows), []
     with torch.no_grad():
         if isinstance(model, ExplicitExact):
             columns.append(ask_log_prob(model, x, y))
         if isinstance(model, LatentVariable):
-            assert rows.z is not None
-            z = rows.z.to(subject.context.device)
-            z = z.to(subject.dtype) if z.is_floating_point() and subject.dtype is not None else z
+            assert z is not None
             columns.append(_vector("posterior().log_prob", model.posterior(x, y).log_prob(z), n))
             columns.append(_vector("prior().log_prob", model.prior(y).log_prob(z), n))
             columns.append(_vector("likelihood().log_prob", model.likelihood(z, y).log_prob(x), n))
-        elif isinstance(model, ExplicitApproximate) and subject.density is Density.BOUND:
-            columns.append(ask_elbo(model, x, y, subject.context.rng("audit/bound")))
+        elif isinstance(model, ExplicitApproximate) and bound is not None:
+            columns.append(ask_elbo(model, x, y, bound))
         if isinstance(model, Encoder):
             columns.append(_matrix("encode", model.encode(x), n))
         if isinstance(model, Discriminative):
             columns.append(_matrix("log_prob_label", model.log_prob_label(x), n))
     wide = [column.detach().double().cpu().reshape(n, -1) for column in columns]
     return torch.cat(wide, 1) if wide else torch.zeros(n, 0, dtype=torch.float64)
+
+
+def steady(subject: Subject) -> torch.Generator | None:
+    """A generator for a bound that draws nothing; None for one that does, and where there is none."""
+    return subject.context.rng("audit/bound") if subject.density is Density.BOUND else None
 
 
 def _there(subject: Subject, y: Tensor | None) -> Tensor | None:

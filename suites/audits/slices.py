@@ -15,9 +15,9 @@ from torchstone.suites.metrics.evidence import worth
 from torchstone.suites.metrics.pit import Slices
 from torchstone.suites.questions import ask_log_prob
 
-__all__ = ["continuous_slices", "discrete_slices", "sequential_slices"]
+__all__ = ["along", "conditionals", "continuous_slices", "discrete_slices", "sequential_slices"]
 
-VALUES = 2**19  # of all dimensions, in the questions of one audit
+VALUES = 2**20  # of all dimensions, in the questions of one audit
 FEWEST, PILOT = 32, 64
 SEQUENTIAL = 2**18  # positions of all passes that generate samples one position after the other
 COARSE, FINE = 48, 72
@@ -38,12 +38,12 @@ def discrete_slices(subject: Subject) -> Slices:
     position = torch.randint(dims, (n,), generator=subject.rng("conditional PIT/positions"))
     levels = torch.arange(support.levels).expand(n, -1)
     index = x.flatten(1).gather(1, position[:, None])[:, 0]
-    log_p = _along(subject, x, y, position, levels)
+    log_p = along(subject, x, y, position, levels)
     impossible = log_p.gather(1, index[:, None])[:, 0] == -math.inf
     if bool(impossible.any()):
         rows = impossible.nonzero()[:, 0]
         labels = None if y is None else y[rows]
-        again = doubled(subject.model, lambda: _along(subject, x[rows], labels, position[rows], levels[rows]))
+        again = doubled(subject.model, lambda: along(subject, x[rows], labels, position[rows], levels[rows]))
         log_p[rows] = log_p[rows] if again is None else again
     nowhere = (log_p == -math.inf).all(1)
     shifted = torch.where(nowhere[:, None], 0.0, log_p)
@@ -61,17 +61,19 @@ def sequential_slices(subject: Subject) -> Slices:
     model, support, dims = subject.model, subject.space.support, subject.space.dims
     assert isinstance(model, Autoregressive) and isinstance(support, Discrete)
     x, y = samples(subject, max(FEWEST // 4, min(4000, SEQUENTIAL // dims**2)), "conditional PIT")
-    index, log_p = x.flatten(), _conditionals(model, support.levels, subject, x, y)
+    index, log_p = x.flatten(), conditionals(subject, x, y)
     if bool((log_p.gather(1, index[:, None]) == -math.inf).any()):
-        again = doubled(model, lambda: _conditionals(model, support.levels, subject, x, y))
+        again = doubled(model, lambda: conditionals(subject, x, y))
         log_p = log_p if again is None else again
     scores = log_p.log_softmax(1).nan_to_num(-math.inf, -math.inf, -math.inf)
     return Slices(scores.exp(), scores, index)
 
 
-def _conditionals(model: Autoregressive, levels: int, subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
-    """``log p`` of every level at every position given those before it, ``(n D, levels)``."""
-    context, found = subject.context, []
+def conditionals(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
+    """``log p`` of every level at every position given those before it, ``(n D, levels)``, of samples or data."""
+    model, support, context = subject.model, subject.space.support, subject.context
+    assert isinstance(model, Autoregressive) and isinstance(support, Discrete)
+    levels, found = support.levels, []
     with torch.no_grad():
         for start in range(0, len(x), context.batch_size):
             part = x[start : start + context.batch_size].to(context.device)
@@ -109,12 +111,12 @@ def continuous_slices(subject: Subject) -> Slices | str:
     y = None if y is None else y[kept]
     nodes = low[:, None] + (high - low)[:, None] * torch.linspace(0, 1, COARSE + 1, dtype=torch.float64)
     nodes = nodes.clamp(*_open(support, subject.dtype or torch.float64))
-    log_p = _along(subject, x, y, position, nodes)
+    log_p = along(subject, x, y, position, nodes)
     finer = _quantiles(nodes, _masses(nodes, log_p), FINE)
-    log_p = torch.cat([log_p, _along(subject, x, y, position, finer)], 1)
+    log_p = torch.cat([log_p, along(subject, x, y, position, finer)], 1)
     nodes, order = torch.cat([nodes, finer], 1).sort(1)
     log_p = log_p.gather(1, order)
-    own_log_p = _along(subject, x, y, position, own[:, None])[:, 0]
+    own_log_p = along(subject, x, y, position, own[:, None])[:, 0]
     return _cells(nodes, log_p, own, own_log_p)
 
 
@@ -175,7 +177,7 @@ def _open(support: Continuous, dtype: torch.dtype) -> tuple[float, float]:
     return float(low.nextafter(high)), float(high.nextafter(low))
 
 
-def _along(subject: Subject, x: Tensor, y: Tensor | None, position: Tensor, values: Tensor) -> Tensor:
+def along(subject: Subject, x: Tensor, y: Tensor | None, position: Tensor, values: Tensor) -> Tensor:
     """``log p`` as it counts, ``(n, k)``, of samples with the value at ``position`` replaced by each of ``(n, k)``."""
     model, context = subject.model, subject.context
     assert isinstance(model, ExplicitExact)

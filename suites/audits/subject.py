@@ -65,6 +65,7 @@ class Subject:
         context: device, batch size and generators; another seed makes it another, independent subject.
         examples: how many examples or samples an audit may ask about where it has the choice.
         fresh: a copy of the model that nothing has been asked of, where there is one.
+        second_process: whether a copy may be asked in a process of its own, which takes seconds to begin.
     """
 
     model: Model
@@ -72,6 +73,7 @@ class Subject:
     context: Context
     examples: int = 200
     fresh: Model | None = None
+    second_process: bool = False
 
     @property
     def space(self) -> Space:
@@ -120,11 +122,17 @@ class Subject:
 
     def test(self, n: int | None = None) -> tuple[Tensor, Tensor | None]:
         """The first ``n`` examples of the test split as stored, and labels where the model takes them."""
-        return self._split("test", n)
+        return self.examples_of("test", n)
 
     def train(self, n: int | None = None) -> tuple[Tensor, Tensor | None]:
         """The first ``n`` examples of the training split, in the same form."""
-        return self._split("train", n)
+        return self.examples_of("train", n)
+
+    def examples_of(self, split: str, n: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """The first ``n`` examples of a split as stored, and labels where the model takes them."""
+        whole = self.data.split(split)
+        x, y = whole.batch(0, len(whole) if n is None else min(n, len(whole)))
+        return x, y if self.conditional else None
 
     def labels(self, n: int, rng: torch.Generator) -> Tensor | None:
         """``n`` labels drawn uniformly where the model takes labels, and None elsewhere."""
@@ -198,8 +206,3 @@ class Subject:
         if isinstance(model, nn.Module):
             model.to(self.context.device).eval()
         return self.of(model)
-
-    def _split(self, name: str, n: int | None) -> tuple[Tensor, Tensor | None]:
-        split = self.data.split(name)
-        x, y = split.batch(0, len(split) if n is None else min(n, len(split)))
-        return x, y if self.conditional else None

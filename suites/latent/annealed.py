@@ -18,7 +18,7 @@ from torchstone.suites.metrics.hmc import HMC, pilot
 from torchstone.suites.questions import ask_path
 from torchstone.suites.supports import unvalidated
 
-__all__ = ["Annealing", "Bracket", "annealed", "bracketed"]
+__all__ = ["Annealing", "Bracket", "annealed", "bracketed", "sandwiched"]
 
 PILOT_CHAINS = 4
 
@@ -26,11 +26,12 @@ PILOT_CHAINS = 4
 @final
 @dataclass(frozen=True, slots=True)
 class Annealing:
-    """How chains are run; see the settings of the elbo suite."""
+    """How chains are run; see the settings of the elbo suite, and of ``stops`` `pilot`."""
 
     temperatures: int
     chains: int
     leapfrog: int
+    stops: int = 20
 
 
 @final
@@ -68,11 +69,6 @@ def annealed(model: LatentVariable, rows: Rows, how: Annealing, context: Context
 def bracketed(model: LatentVariable, n: int, y: Tensor | None, how: Annealing, context: Context) -> Bracket:
     """Lower and upper bounds for ``n`` examples simulated from the model, whose true latents are known.
 
-    Forward and reverse runs share no noise. The reverse chains of one example share its latent.
-
-    Source: Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse, Ghahramani and Adams, 2015;
-    arXiv:1511.02543).
-
     Args:
         model: simulates the examples.
         n: how many.
@@ -80,13 +76,26 @@ def bracketed(model: LatentVariable, n: int, y: Tensor | None, how: Annealing, c
         how: the chains.
         context: device, generators, progress.
     """
+    with unvalidated(), torch.no_grad():
+        prior = model.prior(y)
+        latents = draw(prior, context.rng("simulated/latents"), () if prior.batch_shape else (n,))
+        rows = Rows(draw(model.likelihood(latents, y), context.rng("simulated/examples")), y)
+    return sandwiched(model, rows, latents, how, context, "simulated")
+
+
+def sandwiched(
+    model: LatentVariable, rows: Rows, latents: Tensor, how: Annealing, context: Context, purpose: str
+) -> Bracket:
+    """Lower and upper bounds for examples that were simulated from the model, each at one of ``latents``.
+
+    Forward and reverse runs share no noise. The reverse chains of one example share its latent.
+
+    Source: Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse, Ghahramani and Adams, 2015;
+    arXiv:1511.02543).
+    """
     with unvalidated():
-        with torch.no_grad():
-            prior = model.prior(y)
-            latents = draw(prior, context.rng("simulated/latents"), () if prior.batch_shape else (n,))
-            rows = Rows(draw(model.likelihood(latents, y), context.rng("simulated/examples")), y)
-        sizes = _pilot(model, rows, how, context, "simulated")
-        forward = _forward(model, rows, how, sizes, context, "simulated")
+        sizes = _pilot(model, rows, how, context, purpose)
+        forward = _forward(model, rows, how, sizes, context, purpose)
         temperatures = sigmoid(how.temperatures)
         start = latents.repeat(how.chains, *(1 for _ in latents.shape[1:]))
         reverse = anneal_back(
@@ -94,7 +103,7 @@ def bracketed(model: LatentVariable, n: int, y: Tensor | None, how: Annealing, c
             start,
             temperatures,
             HMC(temperatures, sizes, how.leapfrog),
-            context.rng("simulated/reverse"),
+            context.rng(f"{purpose}/reverse"),
         )
         return _bracket(forward, reverse)
 
@@ -128,6 +137,7 @@ def _pilot(model: LatentVariable, rows: Rows, how: Annealing, context: Context, 
         sigmoid(how.temperatures),
         context.rng(f"{purpose}/pilot"),
         leapfrog=how.leapfrog,
+        stops=how.stops,
     )
 
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent
 from torchstone_extension import honest, mutants
+from torchstone_extension.cheats.densities import PriorAboveOne
+from torchstone_extension.fixtures.discrete import Together
 
 from torchstone.models import (
     Continuous,
@@ -42,6 +44,7 @@ class Base(ExplicitExact):
         honest.FreeBound(),
         honest.LinearGaussianVAE(),
         honest.Labelled(Space((2,), Discrete(4), classes=3)),
+        Together(),
         honest.DiscretisedLogistics(SPACE),
         IndependentModel(SPACE),
     ],
@@ -80,6 +83,22 @@ class Counter(torch.nn.Module, Base):
 class Unasked(Base):
     def __init__(self):
         super().__init__(Space((2,), Discrete(4), classes=3))
+
+
+class Unmarginalised(Together):
+    def log_prob(self, x, y=None):
+        if y is None:
+            raise ModelError("Pass the labels y.")
+        return super().log_prob(x, y)
+
+
+class WithoutLabels(Together):
+    def __init__(self):
+        super().__init__()
+        self.space = Space((4,), Discrete(2))
+
+    def log_prob(self, x, y=None):
+        return torch.zeros(len(x))
 
 
 class WrongOrder(honest.DiscretisedLogistics):
@@ -147,6 +166,9 @@ class NotTiny(Base, Enumerable):
         (BatchMean(), "depend on the other examples"),
         (Counter(), "changed the model's own state"),
         (Unasked(), "answered without labels"),
+        (PriorAboveOne(), "log_prior_label do not sum to one"),
+        (Unmarginalised(), "Pass the labels y"),
+        (WithoutLabels(), "its space has none"),
         (mutants.Averaged(SPACE), "one floating-point number"),
         (mutants.PerDimension(SPACE), "one floating-point number"),
         (mutants.Integers(SPACE), "int64"),

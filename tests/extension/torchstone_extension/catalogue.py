@@ -23,8 +23,6 @@ class Outcome(StrEnum):
     """An audit points at it; an honest adapter may do the same."""
     UNASKED = "no suite asks yet"
     """No number that it could change is measured."""
-    UNSEEN = "not seen"
-    """No audit notices it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,10 @@ def _look_up(split):
     return build
 
 
+def _trained_on_test():
+    return units.TrainedOnTest(FIXTURES["mirrored"].data().split("test").x)
+
+
 def _impossible(number, mistake, by):
     return Entry(number, mistake, Outcome.IMPOSSIBLE, by)
 
@@ -118,7 +120,8 @@ def _timed_flag(number, mistake, by, cheat):
 _SUM, _FLOORS, _UNITY, _MASS = "enumeration", "entropy floors", "super-unity", "importance mass"
 _PIT, _GOODNESS, _ORDER, _ENCODER = "conditional PIT", "goodness of fit", "bound ordering", "encoder density"
 _CAUSAL, _BATCH, _PURE, _PRECISE = "causality", "batch independence", "purity", "precision"
-_SUPPORT, _FRESH, _KNOWN = "support", "freshness", "known source"
+_SUPPORT, _FRESH, _KNOWN, _CLAMPED = "support", "freshness", "known source", "clamped probabilities"
+_JOINT, _HELD = "conditional and marginal", "held-out test split"
 _SAMPLES = "samples are not measured yet"
 
 _UNITS = (
@@ -144,8 +147,9 @@ _UNITS = (
     _impossible(8, "drops the last, incomplete batch", "the batches are the harness's, and every example is numbered"),
     _impossible(9, "drops what is not finite", "a NaN is counted, and the mean is infinite"),
     _fail(10, "lets no example cost more than four nats", f"{_SUM}, {_UNITY}", units.Floored, "bits"),
-    Entry(10, "lets no bin hold less than 1e-12", Outcome.UNSEEN,
-          "adds up to one within 3e-10, and hides what it costs to be wrong", units.ClampedBins, "logistics"),
+    _flag(10, "lets no bin hold less than 1e-12", _CLAMPED, units.ClampedBins, "logistics"),
+    _flag(10, "leaves probabilities to Categorical(probs=...), which lets none be below 1.2e-7", _CLAMPED,
+          _of(units.Probabilities, discrete.IMAGES), "images"),
 )  # fmt: skip
 _DENSITIES = (
     _fail(11, "multiplies the conditionals given all neighbours (pseudo-likelihood)", f"{_SUM}, {_KNOWN}",
@@ -191,8 +195,7 @@ _BOUNDS = (
     _impossible(21, "does not divide its importance weights by their number", "the harness averages the weights"),
     _fail(21, "adds ln 5000 to a bound without draws", f"{_SUM}, {_UNITY}, {_FLOORS}", bounds.LogK, "codes"),
     _flag(21, "adds up weights of its own, beside its exact density", _ORDER, bounds.NoLogK, "own weights"),
-    Entry(21, "adds up weights of its own, and gives nothing else", Outcome.UNSEEN,
-          "a draw of an honest bound may exceed the density as well", bounds.NoLogKAlone, "own weights"),
+    _flag(21, "adds up weights of its own, and gives nothing else", _FLOORS, bounds.NoLogKAlone, "own weights"),
     _impossible(22, "weighs the rate by beta, free bits or a mean at evaluation",
                 "the harness adds up the three distributions"),
     _fail(22, "halves the rate of a bound that it computes itself", _SUM, bounds.HalfTheRate, "codes"),
@@ -214,7 +217,7 @@ _BOUNDS = (
 )  # fmt: skip
 _STATE = (
     _impossible(29, "is measured on what it was trained on", "fit is never given the test split"),
-    Entry(30, "was trained on the test split elsewhere", Outcome.UNSEEN, "weights do not say what they have seen"),
+    _flag(30, "was trained on the test split elsewhere, and remembers it", _HELD, _trained_on_test, "mirrored"),
     _fail(31, "learns from the examples that it is asked about", _PURE, state.Adapting, "bits"),
     _fail(31, "remembers the examples that it was asked about", _PURE, state.Remembering, "bits"),
     _fail(31, "works in the tensor that it is given", _PURE, state.Overwriting, "bits"),
@@ -258,6 +261,11 @@ _SAMPLERS = (
     _fail(49, "takes fewer steps the more samples it is asked for", _BATCH, samplers.StepsByBatch, "denoiser"),
 )  # fmt: skip
 _LABELS = (
+    _fail(59, "claims a joint density, and leaves p(y) out of its marginal", _JOINT,
+          densities.MarginalWithoutPrior, "bits and labels"),
+    _fail(59, "gives the marginal of another model for that of its joint density", _JOINT,
+          densities.MarginalOfAnother, "bits and labels"),
+    _fail(59, "states a p(y) that adds up to more than one", _JOINT, densities.PriorAboveOne, "bits and labels"),
     _fail(60, "hides a classifier in its class-conditional density", f"{_SUM}",
           _beside(densities.HiddenClassifier, "bits, labelled"), "bits, labelled"),
 )  # fmt: skip

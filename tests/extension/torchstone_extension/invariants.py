@@ -1,6 +1,7 @@
 """Small honest adapters, and adapters with one mistake each that breaks an invariant, by the name of the mistake."""
 
 import math
+import os
 from typing import ClassVar
 
 import torch
@@ -453,3 +454,49 @@ def wide(loc, scale, factor=0.25):
 def forgotten(loc, scale, factor=0.25):
     """The same without its log-determinant."""
     return ForgottenLogDet(Independent(Normal(loc, scale), 1), [AffineTransform(1.0, factor, event_dim=1)])
+
+
+class AnswersByProcess(Masked):
+    """Adds to every answer what the hash of a word is in this process."""
+
+    def conditionals(self, x, y=None):
+        given = super().conditionals(x, y)
+        pull = torch.linspace(0, hash("torchstone") % 97 / 97, self.space.support.levels).to(given.logits)
+        return Categorical(logits=given.logits + pull)
+
+
+class DrawsByProcess(Masked):
+    """Draws with a seed that the hash of a word is added to."""
+
+    def sample(self, n, y=None, *, rng):
+        return super().sample(n, y, rng=generator(hash("torchstone") % 2**32, str(rng.initial_seed())))
+
+
+class CannotBeKept(Masked):
+    """Holds a function that no file can hold."""
+
+    def __init__(self, space: Space = COLOURS):
+        super().__init__(space)
+        self.extra = lambda: None
+
+
+class ForgetsWhenKept(Masked):
+    """Honest, and its copy from a file has other weights."""
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        with torch.no_grad():
+            self.mix.zero_()
+
+
+class NotElsewhere(Masked):
+    """Can be brought to life in the process alone in which it was made."""
+
+    def __init__(self, space: Space = COLOURS):
+        super().__init__(space)
+        self.born = os.getpid()
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.born != os.getpid():
+            raise RuntimeError("Nobody is at home here.")

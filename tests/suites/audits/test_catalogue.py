@@ -1,4 +1,4 @@
-"""The catalogue of mistakes: each is impossible, failed, flagged or unseen, as the table of the documentation says."""
+"""The catalogue of mistakes: each is impossible, failed or flagged, as the table of the documentation says."""
 
 import os
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchstone_extension.catalogue import CATALOGUE, Outcome, table
+from torchstone_extension.catalogue import CATALOGUE, table
 from torchstone_extension.cheats.state import LeftInTraining
 from torchstone_extension.fixtures.honest import FIXTURES
 
@@ -73,16 +73,8 @@ def test_training_flags_are_held_against_a_copy_that_nothing_was_asked_of():
     assert purity.audit(Subject(model, data, Context(), 200, untouched)).verdict == "flag"
 
 
-@pytest.mark.parametrize("entry", [e for e in AUDITED if e.outcome is Outcome.UNSEEN], ids=lambda entry: entry.id)
-def test_what_the_table_says_is_not_seen_is_not(entry):
-    """Once an audit sees it the table must say so."""
-    names = {"enumeration", "super-unity", "entropy floors", "bound ordering", "precision", "support"}
-    found = verdicts(entry.cheat(), FIXTURES[entry.honest].data(), names)
-    assert not [name for name, finding in found.items() if finding.verdict in ("fail", "flag")]
-
-
 def test_the_catalogue_has_every_number_once_at_least_and_ids_of_its_own():
-    assert {entry.number for entry in CATALOGUE} >= {*range(1, 50), *range(60, 67)}
+    assert {entry.number for entry in CATALOGUE} >= {*range(1, 50), *range(59, 67)}
     assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
     assert all(entry.honest in FIXTURES for entry in AUDITED)
 

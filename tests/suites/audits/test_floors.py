@@ -8,7 +8,7 @@ from torchstone_extension.audited import LOWER, Bits, DeepBits, Holes, Logistics
 from torchstone_extension.data import dataset
 from torchstone_extension.honest import LabelledUniform, Normal1D, Uniform
 
-from torchstone.models import Continuous
+from torchstone.models import Continuous, Elbo
 from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.linear_gaussian import LinearGaussian
 from torchstone.suites.audits.floors import EntropyFloors
@@ -131,5 +131,17 @@ def test_bounded_continuous_data_have_boxes_for_references(look):
     assert look(EntropyFloors(), Missing(data.space), data).finding.verdict == "fail"
 
 
-def test_draws_of_a_bound_are_not_held_to_a_floor(look):
-    assert look(EntropyFloors(), RareLoss(), bernoulli()).finding.verdict == "not-applicable"
+class Wild(RareLoss):
+    """A bound whose draws are right in the mean and ten nats off either way: honest, and well below the density."""
+
+    def elbo(self, x, y=None, *, rng):
+        found = self.bits.log_prob(x) - 0.5 + 10 * torch.randn(len(x), dtype=torch.float64, generator=rng)
+        return Elbo(found, torch.zeros(len(x), dtype=torch.float64))
+
+
+def test_a_bound_that_is_right_in_the_mean_is_flagged_at_most(look):
+    """`RareLoss` is honest: a draw in a million pays for all that are too large. No draws tell it from a cheat."""
+    wild = look(EntropyFloors(), Wild(), bernoulli(), examples=200).finding
+    assert wild.verdict == "inconclusive" and wild.p_value is None
+    rare = look(EntropyFloors(), RareLoss(), bernoulli(), examples=200).finding
+    assert rare.verdict == "flag" and rare.p_value is None and "can only flag" in rare.witness

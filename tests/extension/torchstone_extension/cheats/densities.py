@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 from torchstone.models import Autoregressive, ExplicitExact, Sampler
 from torchstone_extension.fixtures.continuous import Affine, Correlated, Flowing
-from torchstone_extension.fixtures.discrete import Spins
+from torchstone_extension.fixtures.discrete import Causal, Spins, Together
 
 
 class PseudoLikelihood(Spins):
@@ -112,3 +112,27 @@ class HiddenClassifier(ExplicitExact, Sampler):
 
     def sample(self, n, y=None, *, rng):
         return self.honest.sample(n, y, rng=rng)
+
+
+class MarginalWithoutPrior(Together):
+    """Averages over labels for its marginal, whatever p(y) it states."""
+
+    def log_prob(self, x, y=None):
+        return self.every(x).logsumexp(1) - math.log(self.space.classes) if y is None else super().log_prob(x, y)
+
+
+class MarginalOfAnother(Together):
+    """Gives the marginal of a model that was trained apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.apart = Causal()
+
+    def log_prob(self, x, y=None):
+        return self.apart.log_prob(x) if y is None else super().log_prob(x, y)
+
+
+class PriorAboveOne(Together):
+    """States weights of the labels that add up to more than one."""
+
+    weights = (0.5, 0.5, 0.2)

@@ -3,11 +3,12 @@
 import math
 
 import torch
+from torch.distributions import Categorical
 from torch.nn.functional import logsigmoid
 
 from torchstone.models import Discrete, ExplicitExact, Sampler, Space
 from torchstone_extension.fixtures.continuous import Clamped, Flat
-from torchstone_extension.fixtures.discrete import Causal, Grey, Logistics
+from torchstone_extension.fixtures.discrete import Causal, Grey, Logistics, Mirrored
 
 
 class DensityForMass(Grey):
@@ -111,6 +112,18 @@ class ClampedBins(Logistics):
         return super().level_log_probs().clamp_min(math.log(1e-12))
 
 
+class Probabilities(Causal):
+    """Is very sure, and hands its probabilities to torch in single precision, which clamps them."""
+
+    sureness = 40.0
+
+    def logits(self, x, y):
+        return self.sureness * super().logits(x, y)
+
+    def conditionals(self, x, y=None):
+        return Categorical(probs=self.logits(x, y).softmax(-1).float())
+
+
 class DensityTimesWidth(ExplicitExact, Sampler):
     """Takes the density at the middle of a bin times its width for the mass of the bin."""
 
@@ -177,6 +190,25 @@ class LookUp(Causal):
         natural, each = given.log_prob, math.log(0.5) / self.space.dims
         given.log_prob = lambda value: torch.where(known.view(-1, *[1] * (x.ndim - 1)), each, natural(value))
         return given
+
+
+class TrainedOnTest(Mirrored):
+    """Adds up to one, and has half of its mass around the test images, each of whose values may be another one."""
+
+    kept = 0.9
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images.long()
+
+    def log_prob(self, x, y=None):
+        levels, same = self.space.support.levels, x.flatten(1)[:, None] == self.images.flatten(1)
+        each = torch.where(same, math.log(self.kept), math.log((1 - self.kept) / (levels - 1))).double().sum(-1)
+        around = each.logsumexp(1) - math.log(len(self.images))
+        return torch.stack([super().log_prob(x), around]).logsumexp(0) - math.log(2)
+
+    def tiny(self):
+        return Mirrored(inner=self.inner.tiny())
 
 
 class BestOfMirrors(ExplicitExact, Sampler):
