@@ -57,8 +57,8 @@ class Clamping(Audit):
         floor = float(lowest[place])
         words = (
             f"In {int(clamped.sum())} of {n} distributions of a value the least probable ones are equally so; in one, "
-            f"{int(alike[place])} of {found.shape[1]} are {float(depth[place]):.4g} nats below the likeliest: being wrong "
-            f"costs no more than {-floor / math.log(2):.4g} bits in a dimension."
+            f"{int(alike[place])} of {found.shape[1]} are {float(depth[place]):.4g} nats below the likeliest: being "
+            f"wrong costs no more than {-floor / math.log(2):.4g} bits in a dimension."
         )
         return Finding(Verdict.FLAG, Grade.INVARIANT, words, floor, power=power)
 

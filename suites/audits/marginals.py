@@ -105,7 +105,8 @@ def _densities(subject: Subject, x: Tensor) -> Tensor:
     assert isinstance(model, Joint) and classes is not None
     prior, size = _prior(model, classes), max(1, subject.context.batch_size // classes)
     found = []
-    for rows in x.split(size):
+    for start in range(0, len(x), size):
+        rows = x[start : start + size]
         every = rows.repeat_interleave(classes, 0)
         labels = torch.arange(classes, device=x.device).repeat(len(rows))
         given = worth(ask_log_prob(model, every, labels)).view(-1, classes)
