@@ -1,4 +1,4 @@
-"""``python -m torchstone.harness.publish``: make the published records and their page, or what has changed of them.
+"""``python -m torchstone.harness.publish``: make the published records and their tables, or what has changed of them.
 
 It may be interrupted at any time: what is finished is kept, and the same command takes up the rest.
 """
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import NoReturn, TypeAlias, final
@@ -21,8 +21,9 @@ import torchstone.results
 from torchstone.harness.cell import Cell, Plan
 from torchstone.harness.errors import InputError
 from torchstone.harness.options import DONE, INTERRUPTED, SOME_FAILED
+from torchstone.results.grades import CERTIFICATE
 from torchstone.results.record import Kind, Record, RecordError, Status
-from torchstone.results.shipped import BEST, COMMAND, FOLDER, page
+from torchstone.results.shipped import BEST, COMMAND, FOLDER, page, with_summary
 from torchstone.results.store import Store, age
 
 __all__ = ["ASKED", "Asked", "Published", "best", "machine_path", "main", "publish"]
@@ -32,7 +33,11 @@ Asked: TypeAlias = tuple[tuple[Mapping[str, str], Mapping[str, Mapping[str, str]
 # What is published, as typed on the command line: arguments, and settings by group. Patches are four times as many as
 # digits, of three times as many dimensions and fifteen times as many levels: a bound of them has fewer draws.
 DIGITS = {"suite": "density", "model": "all", "data": "digits", "seed": "0,1,2", "device": "cpu"}
-ASKED: Asked = ((DIGITS, {}), (DIGITS | {"data": "patches"}, {"suite": {"importance_samples": "20"}}))
+ASKED: Asked = (
+    (DIGITS, {}),
+    (DIGITS | {"data": "patches"}, {"suite": {"importance_samples": "20"}}),
+    (DIGITS | {"suite": CERTIFICATE}, {}),
+)
 STANDARD_SEED = "0"  # the spread over seeds is seen at quick, where a fit takes a tenth of the time
 TIMEOUT = 6 * 3600.0  # seconds that a cell may take
 
@@ -82,7 +87,7 @@ class Published:
         return {cell: record for cell in cells for record in records if answers(record, cell)}
 
     def keep(self, record: Record) -> Record:
-        """Publish ``record``, with its per-example values and pictures.
+        """Publish ``record`` with its per-example values, and without pictures, which would be most of what ships.
 
         Raises:
             RecordError: it names a path of this machine, or was not made by the code that is here.
@@ -91,8 +96,7 @@ class Published:
 
         if found := machine_path(record):
             raise RecordError(f"{record.id}: it names {found!r}, a path of this machine, and cannot be published")
-        made = Store(self.work)
-        return self.store.write(signed(record), made.arrays(record), made.figures(record))
+        return self.store.write(replace(signed(record), figures={}), Store(self.work).arrays(record))
 
     def remove(self, records: Iterable[Record]) -> int:
         """Delete records with what belongs to them; how many there were."""
@@ -114,11 +118,11 @@ def best(records: Iterable[Record], count: int = BEST) -> list[tuple[str, str]]:
     """Model and data of the ``count`` best of each dataset, among exact numbers and among bounds.
 
     The lower the mean of the headline over the seeds the better. An exact number and a bound have no order between
-    them, so each kind has its own best; a model that has no finite number is none of them.
+    them, so each kind has its own best; a model that has no finite number is none of them. Certificates count nothing.
     """
     numbers: dict[tuple[str, bool], dict[str, list[float]]] = {}
     for record in records:
-        if record.status is Status.COMPLETED and record.scores:
+        if record.status is Status.COMPLETED and record.scores and record.suite != CERTIFICATE:
             headline, settings = record.scores[0], record.settings
             of_kind = numbers.setdefault((settings["data_spec"], headline.kind is Kind.EXACT), {})
             of_kind.setdefault(settings["model_spec"], []).append(
@@ -184,7 +188,7 @@ def _complete(
     help="Keep fits here between runs; default: a temporary folder.",
 )
 def command(fits: Path | None) -> None:
-    """Make the published records and their page anew, as far as something has changed."""
+    """Make the published records and their tables anew, as far as something has changed."""
     folder = Path(torchstone.results.__path__[0])
     if not (folder.parent / "pyproject.toml").is_file():
         raise InputError(f"{folder}: published records are made in a checkout of Torchstone; this is an installation.")
@@ -217,6 +221,8 @@ def _run(folder: Path, work: Path) -> int:
         finally:
             worker.close()
     (folder / "README.md").write_text(page(target.store), encoding="utf-8")
+    readme = folder.parent / "README.md"
+    readme.write_text(with_summary(readme.read_text(encoding="utf-8"), target.store), encoding="utf-8")
     return SOME_FAILED if failed else DONE
 
 

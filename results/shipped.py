@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from torchstone.results.record import Environment, RecordError, Status
 from torchstone.results.references import markdown, references
 from torchstone.results.render import render
 from torchstone.results.scan import entries
+from torchstone.results.selecting import chosen
 from torchstone.results.store import Store
+from torchstone.results.table import table
 
-__all__ = ["BEST", "COMMAND", "FOLDER", "page", "published"]
+__all__ = ["BEST", "COMMAND", "FOLDER", "page", "published", "with_summary"]
 
 FOLDER = "published"
 COMMAND = "python -m torchstone.harness.publish"
+HEADLINE = "bits_per_dim"
+BEGIN, END = "<!-- published -->\n", "<!-- end of the published -->"
 BEST = 3  # models of each dataset and kind that are also measured at the standard budget
 
 
@@ -53,13 +58,27 @@ def page(store: Store) -> str:
     ]).rstrip() + "\n"  # fmt: skip
 
 
+def with_summary(readme: str, store: Store) -> str:
+    """The README of the project with the headlines of the published records between the marks that it has for them.
+
+    Raises:
+        RecordError: it has no such marks.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise RecordError(f"the README has no place for the published numbers: write {BEGIN.strip()} and {END}")
+    shown = replace(chosen(table(frame(store)), [HEADLINE]), absent=())
+    return f"{before}{begin}\n{render(shown).strip()}\n\n{end}{after}"
+
+
 _HOW = """\
 To be published are every built-in model on the embedded data, with seeds 0, 1 and 2 at `budget=quick`, and then
 the best of them at `budget=standard`, with seed 0. The best are, on each dataset, the {best} with the lowest mean of
 the headline over the seeds among the exact numbers, and the {best} with the lowest among the bounds, for a bound and an
 exact number have no order between them. They are chosen on the split that is measured: it says which models are worth
-the longer training, and nothing more. The records are in `published/` beside this page, with their per-example values,
-and ship with the package.
+the longer training, and nothing more. What was measured on digits has its certificate. The records are in `published/`
+beside this page, with their per-example values and without their pictures, and ship with the package.
 
 This page is written by `{command}`, which makes anew only what has changed: a record whose
 suite has another version, whose model has another source, or that is not there. It may be interrupted, and goes on

@@ -203,6 +203,18 @@ def test_the_best_are_chosen_among_exact_numbers_and_among_bounds():
     ]  # fmt: skip
     assert best(records, 2) == [("w", "digits"), ("v", "digits"), ("b", "digits"), ("a", "digits"), ("a", "patches")]
     assert ("x", "digits") not in best(records, 3)
+    certificates = [dataclasses.replace(one("a", -1.0), suite="audit"), one("b", 2.9)]
+    assert best(certificates, 2) == [("b", "digits")]
+
+
+def test_pictures_are_left_out_and_values_are_not(target):
+    made(target)
+    (record, *_) = [r for r in target.store.records() if r.model == "mixture"]
+    values = Store(target.work).arrays(record)
+    pictured = Store(target.work).write(record, values, {"bits": b"\x89PNG"})
+    kept = target.keep(pictured)
+    assert kept.figures == {} and set(target.store.arrays(kept)) == set(values)
+    assert not list(target.store.folder.glob("*.png"))
 
 
 def test_it_is_refused_outside_of_a_checkout(monkeypatch, tmp_path, capsys):

@@ -10,7 +10,7 @@ from torchstone.harness.publish import machine_path
 from torchstone.harness.standing import stale
 from torchstone.results import RecordError, Status, Store, shipped
 from torchstone.results.record import Record
-from torchstone.results.shipped import COMMAND, FOLDER, page, published
+from torchstone.results.shipped import COMMAND, FOLDER, page, published, with_summary
 
 ROOMS = Path(__file__).parents[2]
 AGAIN = f"type {COMMAND} in a checkout, which makes anew only what has changed"
@@ -33,6 +33,17 @@ def records(store: Store) -> list[Record]:
 
 def test_the_page_is_the_rendered_table_of_the_published_records(store):
     assert (ROOMS / "results" / "README.md").read_text(encoding="utf-8") == page(store), f"To mend it, {AGAIN}."
+
+
+def test_the_readme_shows_their_headlines(store):
+    readme = (ROOMS / "README.md").read_text(encoding="utf-8")
+    assert readme == with_summary(readme, store), f"To mend it, {AGAIN}."
+    assert "bits_per_dim" in with_summary("a\n<!-- published -->\nold\n<!-- end of the published -->\nb", store)
+
+
+def test_a_readme_without_a_place_for_them_is_refused(store):
+    with pytest.raises(RecordError, match="has no place for the published numbers: write <!-- published -->"):
+        with_summary("# Mine\n", store)
 
 
 def test_every_published_record_is_of_the_current_suite_model_and_data(records):
