@@ -210,7 +210,7 @@ def test_the_best_are_chosen_among_exact_numbers_and_among_bounds():
 def test_pictures_are_left_out_and_values_are_not(target):
     made(target)
     (record, *_) = [r for r in target.store.records() if r.model == "mixture"]
-    values = Store(target.work).arrays(record)
+    values = target.store.arrays(record)
     pictured = Store(target.work).write(record, values, {"bits": b"\x89PNG"})
     kept = target.keep(pictured)
     assert kept.figures == {} and set(target.store.arrays(kept)) == set(values)
