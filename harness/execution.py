@@ -29,6 +29,7 @@ T = TypeVar("T")
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 REPORT_EVERY = 0.1  # seconds
+WATCH_EVERY = 1.0
 
 
 class Pending(ABC):
@@ -230,10 +231,18 @@ _worker: dict[str, _Reporter] = {}  # of this worker process; empty in the paren
 def _begin(sender: Connection) -> None:
     """Set up a worker: interrupts are the parent's to handle, and what is printed goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what a model printed must not die with its worker
     _worker["report"] = _Reporter(sender)
+
+
+def _end_with(parent: int) -> None:
+    """End this process once ``parent`` has ended, killed perhaps: nobody is left to hear of its work."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_EVERY)
+    os._exit(1)
 
 
 def _perform(function: Callable[..., T], *arguments: Any) -> T:

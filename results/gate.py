@@ -14,7 +14,7 @@ from torchstone.results.effects import Effect, Side, apart, effect
 from torchstone.results.findings import Absent, Finding, Gate, Verdict
 from torchstone.results.groups import Group, asked, matched
 from torchstone.results.margins import Margin, Margins
-from torchstone.results.sources import Lost, Source
+from torchstone.results.sources import Source
 from torchstone.results.speeds import is_of_run
 
 __all__ = ["gate", "holm"]
@@ -43,14 +43,13 @@ def gate(baseline: Source, candidate: Source, margins: Margins, alpha: float = 0
         raise ValueError(f"alpha={alpha}: it is a probability between 0 and 1, both excluded; write for example 0.01.")
     margins.check((*baseline.metrics, *candidate.metrics))
     pairs, gone, alone = matched(baseline.groups, candidate.groups)
-    tried: list[_Tried] = []
-    absent: list[Absent] = []
+    judged: list[_Tried | Finding | Absent] = []
     unjudged: set[str] = set()
     for old, new in pairs:
-        for each in _judged(Side(old, baseline.examples), Side(new, candidate.examples), margins, unjudged):
-            tried.append(each) if isinstance(each, _Tried) else absent.append(each)
-    absent += [_alone(each, baseline) for each in alone]
-    findings = _findings(tried, alpha) + _crashed(baseline, candidate, absent)
+        judged += _judged(Side(old, baseline.examples), Side(new, candidate.examples), margins, unjudged)
+    absent = [each for each in judged if isinstance(each, Absent)] + [_alone(each, baseline) for each in alone]
+    findings = _findings([each for each in judged if isinstance(each, _Tried)], alpha)
+    findings += [each for each in judged if isinstance(each, Finding)] + _crashed(baseline, candidate, absent)
     lost = {each.key for each in candidate.lost}
     notes = _notes(findings, unjudged, [each for each in gone if each.key not in lost])
     return Gate(tuple(findings), tuple(absent), alpha, tuple(notes), baseline.problems + candidate.problems)
@@ -80,23 +79,27 @@ class _Tried:
     notes: tuple[str, ...]
 
 
-def _judged(old: Side, new: Side, margins: Margins, unjudged: set[str]) -> list[_Tried | Absent]:
-    """Each metric of a pair of groups; those without a margin are named in ``unjudged``."""
+def _judged(old: Side, new: Side, margins: Margins, unjudged: set[str]) -> list[_Tried | Finding | Absent]:
+    """Each metric of a pair of groups; those without a margin are named in ``unjudged``.
+
+    One that is graded, and that the candidate no longer has, is inconclusive: it may be any number.
+    """
     if old.group.suite_version != new.group.suite_version:
         versions = f"suite version {old.group.suite_version} and {new.group.suite_version}"
         return [_absent(new.group, "", f"The baseline has another {versions}: make the baseline anew.")]
-    found: list[_Tried | Absent] = []
+    found: list[_Tried | Finding | Absent] = []
     notes = _changed(old.group, new.group)
     for metric in dict.fromkeys((*old.group.metrics, *new.group.metrics)):
         before = old.group.members[0].values.get(metric)
         after = new.group.members[0].values.get(metric)
-        if before is None or after is None:
-            which = "baseline" if before is None else "candidate"
-            found.append(_absent(new.group, metric, f"The {which} does not have it."))
+        if before is None:
+            found.append(_absent(new.group, metric, "The baseline does not have it."))
             continue
         allowed = margins.of(metric, before)
         if allowed is None:
             unjudged.add(metric)
+        elif after is None:
+            found.append(_without_number(old.group, metric, "The candidate does not have it.", new.group))
         elif differing := apart(before, after):
             found.append(_absent(new.group, metric, f"The contracts differ: {differing} (baseline and candidate)."))
         elif isinstance(worse := effect(metric, new, old), str):
@@ -167,19 +170,20 @@ def _crashed(baseline: Source, candidate: Source, absent: list[Absent]) -> list[
     for lost in candidate.lost:
         old = known.get(lost.key)
         if old is not None and lost.status == "failed":
-            found.append(_without_number(old, lost))
+            found.append(_without_number(old, old.metrics[0], f"It failed: {lost.reason}"))
         elif (lost.key, lost.status, lost.reason) not in same:
             absent.append(Absent(*lost.key, "", "", f"It was {lost.status}: {lost.reason}"))
     return found
 
 
-def _without_number(old: Group, lost: Lost) -> Finding:
-    metric = old.metrics[0]
+def _without_number(old: Group, metric: str, reason: str, new: Group | None = None) -> Finding:
+    """A metric that the baseline has and the candidate has not."""
     value = old.members[0].values[metric]
+    seeds, records = (0, ()) if new is None else (len(new.seeds), _records(new))
     return Finding(
         *old.key, old.label, metric, value.unit, value.kind, value.higher_is_better, Verdict.INCONCLUSIVE,
-        reason=f"It failed: {lost.reason}", baseline=value.value, candidate=math.nan, seeds=(len(old.seeds), 0),
-        records=(_records(old), ()),
+        reason=reason, baseline=value.value, candidate=math.nan, seeds=(len(old.seeds), seeds),
+        records=(_records(old), records),
     )  # fmt: skip
 
 

@@ -488,6 +488,27 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path):
     assert list(records(tmp_path / "bench-results")) == ["independent"] and "| independent |" in out
 
 
+def test_a_worker_does_not_outlive_the_run_that_it_works_for(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import os, pathlib, time\nfrom torchstone.models import ExplicitExact\nclass M(ExplicitExact):\n"
+        "    def __init__(self, space):\n        self.space = space\n"
+        "    def log_prob(self, x, y=None):\n"
+        "        pathlib.Path('part').write_text(str(os.getpid()))\n        os.rename('part', 'pid')\n"
+        "        time.sleep(600)\n"
+    )
+    bench, told = str(Path(sys.executable).parent / "bench"), tmp_path / "pid"
+    running = subprocess.Popen([bench, "run", *QUICK, "model=mine.py:M"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 100
+    while not told.exists() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    running.kill()
+    running.wait()
+    worker, give_up = Path("/proc") / told.read_text(), time.monotonic() + 20
+    while worker.exists() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert not worker.exists()
+
+
 def test_output_pipes_cleanly(bench_process, tmp_path):
     said = bench_process("run", *QUICK, "model=independent", "--format", "csv")
     assert said.out.splitlines()[0].count(",") > 10

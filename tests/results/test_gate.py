@@ -276,6 +276,18 @@ def test_inconclusive_says_no_only_where_one_is_strict(stores, measured, base):
     assert not found.says_no() and found.says_no(strict=True)
 
 
+def test_a_metric_that_disappears_is_inconclusive_and_one_that_is_new_is_listed(stores, measured, base):
+    """Otherwise a candidate that stops reporting what became worse would pass, strict or not."""
+    for store, names in zip(stores, (("nll", "gain"), ("nll", "other")), strict=True):
+        scores = [Score(name, 1.0, "nats/example", Kind.EXACT, name == "gain", 0.1, None, N) for name in names]
+        store.write(*measured(base, scores=tuple(scores)))
+    found = judged(stores)
+    gone = next(each for each in found.findings if each.metric == "gain")
+    assert gone.verdict is Verdict.INCONCLUSIVE and gone.reason == "The candidate does not have it."
+    assert not found.says_no() and found.says_no(strict=True)
+    assert [(each.metric, each.reason) for each in found.absent] == [("other", "The baseline does not have it.")]
+
+
 def test_a_relative_margin_is_of_the_baselines_value(stores, measured, base):
     stores[0].write(*measured(base))
     stores[1].write(*measured(base * 1.05))
