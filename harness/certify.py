@@ -88,7 +88,7 @@ class Certificates:
             yield path
 
     def _written(self, record: Record, form: str) -> str:
-        from torchstone.results.certificate import certificate
+        from torchstone.results.sheets.certificate import certificate
 
         return certificate(record, self._pictures(record) if form == "html" else {}, form)
 

@@ -61,7 +61,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(package_name="torchstone", prog_name="torchstone")
 def bench() -> None:
-    """Torchstone, the touchstone for generative models: densities, and what they are worth.
+    """Torchstone, the touchstone for generative models: numbers that mean what they say.
 
     Arguments of run, fit and audit are key=value, with a comma between several values, for example
 
@@ -72,7 +72,7 @@ def bench() -> None:
     """  # noqa: D301
 
 
-@bench.command()
+@bench.command(short_help="Measure models on data, and print the table.")
 @click.argument("arguments", nargs=-1, metavar="[key=value]...")
 @results_option
 @format_option
@@ -100,13 +100,25 @@ def run(arguments: tuple[str, ...], results: Path, form: str, fresh: bool, sourc
     sys.exit(_run(asked, results, form, fresh or source is not None))
 
 
-@bench.command()
+@bench.command(short_help="Fit models, and keep their weights.")
 @click.argument("arguments", nargs=-1, metavar="[key=value]...")
 @results_option
 @click.option("--output", type=click.Path(path_type=Path), help="Also save the weights here, as safetensors.")
 @debug_option
 def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: bool) -> None:
-    """Fit reference models, and keep their weights: model=vae data=digits budget=quick."""
+    """Fit models, and keep their weights, for runs to come and, with --output, in a file.
+
+    \b
+    model=NAME,...       registered name, package.module:factory or file.py:factory
+    data=digits          registered name, folder:PATH, npz:PATH or text:PATH
+    budget=quick         smoke, quick, standard, or optimiser steps
+    seed=0               of training
+    device=auto          auto, cpu, cuda
+    timeout=3600         seconds that a fit may take
+    model.X= data.X=     settings; `bench list` shows them
+
+    The exit code is 3 where some could not be fitted; the others are kept.
+    """  # noqa: D301
     from torchstone.harness.request import parse
 
     asked = parse(arguments)
@@ -117,7 +129,7 @@ def fit(arguments: tuple[str, ...], results: Path, output: Path | None, debug: b
     sys.exit(_fit(asked, results, output))
 
 
-@bench.command()
+@bench.command(short_help="Test what a model claims, and certify it.")
 @click.argument("arguments", nargs=-1, metavar="[key=value]...")
 @results_option
 @click.option(
@@ -167,15 +179,15 @@ def main() -> NoReturn:
 
 def report_error(error: Exception) -> int:
     """Say what went wrong, in a sentence on standard error; the exit code."""
-    from torchstone.results.cells import readable
     from torchstone.results.record import RecordError
+    from torchstone.results.text.numbers import readable
 
     match error:
         case click.Abort():
             return INTERRUPTED
         case click.ClickException():
             said = error.format_message()
-            if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            if isinstance(error, click.UsageError) and error.ctx is not None:
                 said += f" `{error.ctx.command_path} --help` shows what it takes."
         case BenchError() | RecordError():
             said = str(error)
@@ -256,9 +268,9 @@ def _cells(asked: Request, results: Path, fresh: bool) -> tuple[list[Record], in
 
 
 def _print_table(records: Sequence[Record], results: Path, form: str) -> None:
-    from torchstone.results.frame import frame_of
-    from torchstone.results.render import render
+    from torchstone.results.reading.frame import frame_of
     from torchstone.results.store import Store
+    from torchstone.results.tables.render import render
 
     if records:
         print_result(render(frame_of(records, Store(results)), form))
@@ -271,11 +283,17 @@ def _fit(asked: Request, results: Path, output: Path | None) -> int:
 
     with Display() as display:
         worker = executor(asked.executor, display.stage)
+        code = DONE
         try:
-            for line in fit_cells(asked, results, worker, output=output, begin=display.begin):
-                print_result(line)
+            for made in fit_cells(asked, results, worker, output=output, begin=display.begin):
+                if isinstance(made, BenchError):
+                    display.say(str(made))
+                    code = SOME_FAILED
+                else:
+                    print_result(made)
         except KeyboardInterrupt:
+            display.say("Interrupted; the weights that were fitted are kept, and the same command takes up the rest.")
             return INTERRUPTED
         finally:
             worker.close()
-    return DONE
+    return code

@@ -26,9 +26,9 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = str(error).splitlines()[0]
+        first = str(error).splitlines()[0].partition("Expected one of")[0].strip(" (") or "it knows no such device"
         raise InputError(
-            f"device={name}: torch cannot use it here ({first}); type device=auto, or device=cpu."
+            f"device={name}: torch cannot use it here ({first[:120]}); type device=auto, device=cpu or device=cuda."
         ) from error
     return device
 

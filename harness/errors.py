@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BenchError", "InputError", "WorkerError", "nearest"]
+__all__ = ["BenchError", "CellError", "InputError", "WorkerError", "nearest"]
 
 
 class BenchError(Exception):
@@ -14,6 +14,10 @@ class BenchError(Exception):
 
 class InputError(BenchError):
     """What was typed cannot be done: the message says what came, what is accepted and what to type next."""
+
+
+class CellError(BenchError):
+    """What was asked of one cell failed while it ran: the others go on."""
 
 
 class WorkerError(BenchError):

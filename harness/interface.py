@@ -100,7 +100,7 @@ def _collect(
     from torchstone.harness.display import Display
     from torchstone.harness.execution import executor as executor_of
     from torchstone.harness.runner import run as run_cells
-    from torchstone.results.frame import frame_of
+    from torchstone.results.reading.frame import frame_of
     from torchstone.results.record import RecordError
     from torchstone.results.store import Store
 

@@ -21,6 +21,7 @@ __all__ = [
     "SAYS_NO",
     "SOME_FAILED",
     "check_output",
+    "check_results",
     "debug_option",
     "form_of",
     "format_option",
@@ -85,6 +86,16 @@ def form_of(forms: Mapping[str, str], form: str | None, output: Path | None) -> 
     if ending not in forms:
         raise InputError(f"--output {output}: its ending is none of {', '.join(forms)}; give it one, or say --format.")
     return forms[ending]
+
+
+def check_results(results: Path) -> None:
+    """Raises InputError where ``results`` is no folder of records that could be read."""
+    if results.exists() and not results.is_dir():
+        raise InputError(f"--results {results}: this is a file; name the folder of the records.")
+    if not results.is_dir():
+        raise InputError(
+            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
+        )
 
 
 def check_output(output: Path) -> None:

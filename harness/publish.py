@@ -21,7 +21,7 @@ import torchstone.results
 from torchstone.harness.cell import Cell, Plan
 from torchstone.harness.errors import InputError
 from torchstone.harness.options import DONE, INTERRUPTED, SOME_FAILED
-from torchstone.results.grades import CERTIFICATE
+from torchstone.results.reading.grades import CERTIFICATE
 from torchstone.results.record import Kind, Record, RecordError, Status
 from torchstone.results.shipped import BEST, COMMAND, FOLDER, page, with_summary
 from torchstone.results.store import Store, age

@@ -66,7 +66,9 @@ def parse(arguments: Sequence[str]) -> Request:
     fields: dict[str, dict[str, str]] = {group: {} for group in FIELD_GROUPS}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or not value:
+        if equals and not value:
+            raise InputError(f"{argument!r} says no value; write one behind the sign, or leave {key} out.")
+        if not equals:
             raise InputError(f"{argument!r} is no key=value; write for example suite=density, or model.latents=32.")
         group, dot, name = key.partition(".")
         if dot and group not in fields:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchstone.harness.cell import Cell, Outcome, Plan, Progress
-from torchstone.harness.errors import InputError, WorkerError
+from torchstone.harness.errors import BenchError, CellError, InputError, WorkerError
 from torchstone.harness.execution import Executor, Pending
 from torchstone.harness.request import Request
 from torchstone.results.record import Environment, Record, RecordError, Status
@@ -115,13 +115,12 @@ def _submitted(cells: Sequence[Cell], executor: Executor, timeout: float) -> Ite
 
 def fit(
     request: Request, results: Path, executor: Executor, *, output: Path | None, begin: Callable[[str, int, int], None]
-) -> Iterator[str]:
-    """Fit the models of ``request`` and keep their weights, yielding a sentence for each.
+) -> Iterator[str | BenchError]:
+    """Fit the models of ``request`` and keep their weights, yielding a sentence for each, or what went wrong with it.
 
     Raises:
-        InputError: for anything that cannot be done as typed, and for a model that cannot be fitted.
+        InputError: for anything that cannot be done as typed, and for a single model that cannot be fitted.
         RecordError: where ``results`` cannot be written.
-        WorkerError: where the worker was lost.
     """
     Store(results).check_writable()
     planned = executor.submit(_plan, request, results, False, (), timeout=request.timeout).result()
@@ -132,7 +131,14 @@ def fit(
     pending = [(cell, executor.submit(_fit_cell, cell, output, timeout=request.timeout)) for cell in planned.cells]
     for number, (cell, waiting) in enumerate(pending):
         begin(cell.label, number, len(pending))
-        yield waiting.result()
+        try:
+            yield waiting.result()
+        except WorkerError as error:
+            yield WorkerError(f"{cell.label}: {error}")
+        except (CellError, InputError) as error:
+            if isinstance(error, InputError) and len(pending) == 1:
+                raise
+            yield error
 
 
 def _lost(cell: Cell, error: WorkerError, machine: Environment, started: str, seconds: float) -> Finished:

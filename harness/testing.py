@@ -17,7 +17,7 @@ from torchstone.results.record import Record, RecordError, Status
 
 if TYPE_CHECKING:
     from torchstone.models.model import Model
-    from torchstone.results.findings import Gate
+    from torchstone.results.gate.findings import Gate
 
 __all__ = ["InconclusiveWarning", "Torchstone"]
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchstone.harness.errors import InputError, nearest
-from torchstone.results.cells import shortened
+from torchstone.harness.options import check_results
 from torchstone.results.record import Record, RecordError
 from torchstone.results.store import Store
+from torchstone.results.text.numbers import shortened
 
 if TYPE_CHECKING:
-    from torchstone.results.compare import Comparison
-    from torchstone.results.findings import Gate
-    from torchstone.results.sources import Source
+    from torchstone.results.comparison.compare import Comparison
+    from torchstone.results.gate.findings import Gate
+    from torchstone.results.reading.sources import Source
 
 __all__ = ["PUBLISHED", "check", "compare"]
 
@@ -44,7 +45,7 @@ def compare(
         InputError: one of the two is not there, or they have nothing in common.
         RecordError: a record or a folder cannot be read.
     """
-    from torchstone.results.compare import compare as side_by_side
+    from torchstone.results.comparison.compare import compare as side_by_side
 
     store = _store(results)
     (first, whole), (second, also) = _resolved(a, store, "A"), _resolved(b, store, "B")
@@ -80,9 +81,9 @@ def check(
         InputError: there is no usable baseline, nothing could be compared, or an argument is not as it should be.
         RecordError: a folder cannot be read.
     """
-    from torchstone.results.gate import gate
-    from torchstone.results.margins import Margins
-    from torchstone.results.sources import source
+    from torchstone.results.gate.judging import gate
+    from torchstone.results.gate.margins import Margins
+    from torchstone.results.reading.sources import source
 
     models = (model,) if isinstance(model, str) else tuple(model)
     try:
@@ -127,10 +128,7 @@ def _baseline(baseline: str | Path | Store) -> Store:
 
 def _results(results: str | Path | Store) -> Store:
     store = _store(results)
-    if not store.folder.is_dir():
-        raise InputError(
-            f"--results {store.folder}: there is no such folder; run `bench run suite=density` first, or name another."
-        )
+    check_results(store.folder)
     return store
 
 
@@ -150,7 +148,7 @@ def _check_there(old: Source, new: Source, models: Sequence[str], baseline: obje
 
 def _resolved(what: str | Path | Store | Record | Sequence[Record], store: Store, which: str) -> tuple[Source, bool]:
     """What is meant, and whether it is a whole store."""
-    from torchstone.results.sources import source
+    from torchstone.results.reading.sources import source
 
     match what:
         case Store():
@@ -164,7 +162,7 @@ def _resolved(what: str | Path | Store | Record | Sequence[Record], store: Store
 
 
 def _named(text: str, store: Store, which: str) -> tuple[Source, bool]:
-    from torchstone.results.sources import source
+    from torchstone.results.reading.sources import source
 
     if not text.strip():
         raise InputError(
@@ -188,7 +186,7 @@ def _named(text: str, store: Store, which: str) -> tuple[Source, bool]:
 
 def _at(text: str, store: Store) -> tuple[Source, bool] | None:
     """The store or the record at a path; None where nothing is there."""
-    from torchstone.results.sources import source
+    from torchstone.results.reading.sources import source
 
     try:
         path = Path(text)
@@ -205,7 +203,7 @@ def _at(text: str, store: Store) -> tuple[Source, bool] | None:
 
 def _record(text: str, store: Store, which: str, known: Sequence[str]) -> tuple[Source, bool]:
     """The record whose id begins so."""
-    from torchstone.results.sources import source
+    from torchstone.results.reading.sources import source
 
     try:
         if not re.fullmatch("[0-9a-f]+", text):

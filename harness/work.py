@@ -19,7 +19,7 @@ import torch
 from torchstone.harness.cell import Cell, Outcome, Progress, Settings, display_name, plain
 from torchstone.harness.checkpoints import load_checkpoint, save_checkpoint
 from torchstone.harness.environment import environment, resolve_device
-from torchstone.harness.errors import BenchError, InputError
+from torchstone.harness.errors import BenchError, CellError, InputError
 from torchstone.harness.fitting import fit, fit_key, fitted
 from torchstone.harness.identity import code_digest, state_digest, weights_digest
 from torchstone.harness.plugins import Component, component
@@ -91,7 +91,8 @@ def fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
     """Fit the model of a cell and keep its weights, also in ``output`` where it is given; a sentence that says so.
 
     Raises:
-        InputError: where the model cannot be fitted on these data, or fails at it.
+        InputError: where the model cannot be fitted on these data.
+        CellError: where it fails at it.
     """
     run = _Run(cell, progress)
     clock = time.perf_counter()
@@ -105,7 +106,7 @@ def fit_cell(cell: Cell, output: Path | None, progress: Progress) -> str:
     except (BenchError, RecordError):
         raise
     except Exception as error:
-        raise InputError(f"model={cell.model}: it could not be fitted: {_reason(error)}") from error
+        raise CellError(f"model={cell.model}: it could not be fitted: {_reason(error)}") from error
     if output is not None:
         save_checkpoint(
             run.model, output, {"model": cell.model, "data": run.data.fingerprint, "budget": str(cell.budget)}

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, final
 
-from torchstone.results.escape import markdown_text
 from torchstone.results.record import Kind, RecordError, Scalar
+from torchstone.results.text.escape import markdown_text
 
 __all__ = ["NOTICE", "TAGS", "Reference", "ReferenceBlock", "blocks", "markdown", "parse", "references"]
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from torchstone.results.frame import frame
+from torchstone.results.reading.frame import frame
 from torchstone.results.record import Environment, RecordError, Status
 from torchstone.results.references import markdown, references
-from torchstone.results.render import render
 from torchstone.results.scan import entries
-from torchstone.results.selecting import chosen
 from torchstone.results.store import Store
-from torchstone.results.table import table
+from torchstone.results.tables.render import render
+from torchstone.results.tables.selecting import chosen
+from torchstone.results.tables.table import table
 
 __all__ = ["BEST", "COMMAND", "FOLDER", "page", "published", "with_summary"]
 

@@ -181,7 +181,7 @@ def age(started: str) -> datetime:
 
 def _nearest(prefix: str, ids: list[str]) -> str:
     if not ids:
-        return "there are none"
+        return "there are no records; make some with `bench run suite=density`, or name another folder with --results"
     beginnings = sorted({id[: max(len(prefix), SHOWN)] for id in ids})
     near = difflib.get_close_matches(prefix, beginnings, n=3, cutoff=0.0)
     return f"the nearest are {', '.join(near)}" if len(near) > 1 else f"the nearest is {near[0]}"

@@ -24,14 +24,20 @@ __all__ = ["check"]
 FORMS = {".md": "markdown", ".json": "json", ".xml": "junit"}
 
 
-@click.command()
+@click.command(short_help="Say whether a model became worse, for CI.")
 @click.option("--baseline", required=True, metavar="DIR|published", help="Store of the records to compare with.")
 @results_option
 @click.option("--model", "models", multiple=True, help="Judge this model; may be given several times.  [default: all]")
 @click.option(
     "--margin", "margins", multiple=True, metavar="METRIC=VALUE|N%", help="How much worse it may be; several times."
 )
-@click.option("--alpha", type=float, default=0.01, show_default=True, help="Chance of any false alarm, at most.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Chance of any false alarm, at most.",
+)
 @click.option("--strict", is_flag=True, help="Say no also where a metric is inconclusive.")
 @click.option(
     "--format",
@@ -63,9 +69,9 @@ def check(
       bench check --baseline baseline --margin bits_per_dim=0.01
     """  # noqa: D301
     from torchstone.harness.verdicts import check as check_named
-    from torchstone.results.cells import readable
     from torchstone.results.files import write_whole
-    from torchstone.results.verdicts import headline
+    from torchstone.results.gate.written import headline
+    from torchstone.results.text.numbers import readable
 
     if output is not None:
         check_output(output)

@@ -11,7 +11,7 @@ from torchstone.harness.options import debug_option, print_result, results_optio
 __all__ = ["compare"]
 
 
-@click.command()
+@click.command(short_help="Compare two models, records or stores.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @results_option
@@ -25,7 +25,7 @@ def compare(a: str, b: str, results: Path, form: str, debug: bool) -> None:
     model of a store; two stores are compared model by model.
     """
     from torchstone.harness.verdicts import compare as compare_named
-    from torchstone.results.cells import readable
+    from torchstone.results.text.numbers import readable
 
     found = compare_named(a, b, results=results)
     for problem in found.problems:

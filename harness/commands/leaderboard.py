@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from torchstone.harness.errors import InputError
-from torchstone.harness.options import debug_option, print_result, results_option, uncollected
+from torchstone.harness.options import check_results, debug_option, print_result, results_option, uncollected
 
 __all__ = ["leaderboard"]
 
 
-@click.command()
+@click.command(short_help="Make a static web page of all records.")
 @results_option
 @click.option(
     "--output",
@@ -41,10 +41,7 @@ def leaderboard(results: Path, output: Path | None, title: str, references: bool
 
     if output is None:
         raise InputError("--output is missing; type for example bench leaderboard --output leaderboard.")
-    if not results.is_dir():
-        raise InputError(
-            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
-        )
+    check_results(results)
     try:
         check_free(output)
     except RecordError as error:

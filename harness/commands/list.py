@@ -9,7 +9,7 @@ from torchstone.harness.options import debug_option, print_result, text_format_o
 __all__ = ["list_"]
 
 
-@click.command(name="list")
+@click.command(name="list", short_help="List models, suites, data and metrics.")
 @click.argument("what", type=click.Choice(("models", "suites", "data", "metrics")), required=False)
 @text_format_option
 @debug_option

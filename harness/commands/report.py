@@ -9,12 +9,19 @@ from pathlib import Path
 import click
 
 from torchstone.harness.errors import InputError
-from torchstone.harness.options import debug_option, format_option, print_result, results_option, uncollected
+from torchstone.harness.options import (
+    check_results,
+    debug_option,
+    format_option,
+    print_result,
+    results_option,
+    uncollected,
+)
 
 __all__ = ["report"]
 
 
-@click.command()
+@click.command(short_help="Print tables of all records.")
 @results_option
 @format_option
 @click.option(
@@ -28,14 +35,11 @@ __all__ = ["report"]
 @debug_option
 def report(results: Path, form: str, when: str | None, columns: str | None, metric: str | None, debug: bool) -> None:
     """Tables of all records; numbers whose contracts differ stand in different blocks."""
-    from torchstone.results.cells import readable
+    from torchstone.results.text.numbers import readable
 
     if metric is not None and columns is not None:
         raise InputError(f"--columns {columns}: a history is of one metric, that of --history; give one of the two.")
-    if not results.is_dir():
-        raise InputError(
-            f"--results {results}: there is no such folder; run `bench run suite=density` first, or name another."
-        )
+    check_results(results)
     with uncollected():
         text, problems = _text(results, form, when, columns, metric)
     for problem in problems:
@@ -47,11 +51,11 @@ def _text(
     results: Path, form: str, when: str | None, columns: str | None, metric: str | None
 ) -> tuple[str, tuple[str, ...]]:
     """What was asked for; and the files that were passed over, and how many records there are since then."""
-    from torchstone.results.frame import frame
-    from torchstone.results.history import histories, render_history
-    from torchstone.results.render import render
-    from torchstone.results.selecting import chosen, since
-    from torchstone.results.table import table
+    from torchstone.results.reading.frame import frame
+    from torchstone.results.tables.history import histories, render_history
+    from torchstone.results.tables.render import render
+    from torchstone.results.tables.selecting import chosen, since
+    from torchstone.results.tables.table import table
 
     found = frame(results)
     problems: tuple[str, ...] = tuple(found.attrs["problems"])

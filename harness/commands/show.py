@@ -11,13 +11,13 @@ from torchstone.harness.options import debug_option, print_result, results_optio
 __all__ = ["show"]
 
 
-@click.command()
+@click.command(short_help="Print one record, readable.")
 @click.argument("record")
 @results_option
 @debug_option
 def show(record: str, results: Path, debug: bool) -> None:
     """One record, named by its file, its id, or the beginning of its id."""
-    from torchstone.results.describe import describe
+    from torchstone.results.sheets.describe import describe
     from torchstone.results.store import Store
 
     print_result(describe(Store(results).read(record)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.cells import plain
+from torchstone.results.text.numbers import plain
 
 __all__ = ["Axis", "Tick", "axis"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from torchstone.results.certificate import certificate
-from torchstone.results.grades import CERTIFICATE
 from torchstone.results.leaderboard.reading import Found
+from torchstone.results.reading.grades import CERTIFICATE
 from torchstone.results.record import Record, RecordError
+from torchstone.results.sheets.certificate import certificate
 from torchstone.results.store import Store
 
 __all__ = ["certificate_pages"]

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from torchstone.results.cells import ABSENT, quantity, small
-from torchstone.results.grades import CERTIFICATE, standing
 from torchstone.results.leaderboard.names import cut
 from torchstone.results.leaderboard.ranks import Ranking
 from torchstone.results.leaderboard.reading import Certificate, Found
+from torchstone.results.reading.grades import CERTIFICATE, standing
 from torchstone.results.record import Kind
-from torchstone.results.table import Block, Cell, Column, Row
+from torchstone.results.tables.table import Block, Cell, Column, Row
+from torchstone.results.text.numbers import ABSENT, quantity, small
 
 __all__ = ["Heading", "columns"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.grades import Certified
 from torchstone.results.leaderboard.reading import Found
-from torchstone.results.table import Block, Cell, Row
+from torchstone.results.reading.grades import Certified
+from torchstone.results.tables.table import Block, Cell, Row
 
 __all__ = ["THROUGHPUT", "Cost", "cost"]
 

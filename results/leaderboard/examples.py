@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from torchstone.results.arrays import unpack
 from torchstone.results.leaderboard.reading import Found
 from torchstone.results.record import RecordError
-from torchstone.results.table import Block, Column, Row
+from torchstone.results.tables.table import Block, Column, Row
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.cells import plain, shortened
 from torchstone.results.leaderboard.axes import Axis, axis
 from torchstone.results.leaderboard.examples import Values
 from torchstone.results.leaderboard.names import cut, name
 from torchstone.results.leaderboard.scatter import FRAME
-from torchstone.results.table import Block
+from torchstone.results.tables.table import Block
+from torchstone.results.text.numbers import plain, shortened
 
 __all__ = ["Histogram", "Histograms", "histograms"]
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from torchstone.results.cells import quantity, shortened
-from torchstone.results.labels import labels, variant
 from torchstone.results.leaderboard.axes import Axis, Tick, axis
 from torchstone.results.leaderboard.names import cut
 from torchstone.results.leaderboard.reading import Found
 from torchstone.results.leaderboard.scatter import FRAME
-from torchstone.results.measurements import Measurement
+from torchstone.results.reading.labels import labels, variant
+from torchstone.results.reading.measurements import Measurement
 from torchstone.results.store import age
-from torchstone.results.table import Block
+from torchstone.results.tables.table import Block
+from torchstone.results.text.numbers import quantity, shortened
 
 __all__ = ["Dot", "History", "Line", "histories", "history"]
 

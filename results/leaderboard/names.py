@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from torchstone.results.cells import shortened
-from torchstone.results.table import Row
+from torchstone.results.tables.table import Row
+from torchstone.results.text.numbers import shortened
 
 __all__ = ["LONGEST", "counted", "cut", "name"]
 

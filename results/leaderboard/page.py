@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from torchstone.results.cells import shortened
-from torchstone.results.grades import CERTIFICATE
 from torchstone.results.leaderboard.certificates import certificate_pages
 from torchstone.results.leaderboard.columns import Heading, columns
 from torchstone.results.leaderboard.costs import THROUGHPUT, cost
@@ -22,13 +20,15 @@ from torchstone.results.leaderboard.names import counted, cut
 from torchstone.results.leaderboard.ranks import ranking
 from torchstone.results.leaderboard.reading import Found, Reading, read
 from torchstone.results.leaderboard.scatter import Scatter, scatter
-from torchstone.results.pages import part, template
+from torchstone.results.reading.grades import CERTIFICATE
 from torchstone.results.record import RecordError
 from torchstone.results.references import NOTICE, TAGS, Reference, ReferenceBlock
 from torchstone.results.references import blocks as reference_blocks
-from torchstone.results.render import legend
 from torchstone.results.store import age
-from torchstone.results.table import Block, absences, blocks
+from torchstone.results.tables.render import legend
+from torchstone.results.tables.table import Block, absences, blocks
+from torchstone.results.text.numbers import shortened
+from torchstone.results.text.pages import part, template
 
 __all__ = ["Written", "leaderboard"]
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.differences import Difference, over_seeds, paired, unpaired
+from torchstone.results.comparison.differences import Difference, over_seeds, paired, unpaired
 from torchstone.results.leaderboard.examples import FILES_OF_ALL, FILES_OF_ONE, Values
 from torchstone.results.leaderboard.names import counted, cut
 from torchstone.results.leaderboard.reading import Found
 from torchstone.results.record import Kind
-from torchstone.results.table import Block, Cell, Column, Row
+from torchstone.results.tables.table import Block, Cell, Column, Row
 
 __all__ = ["ALPHA", "Ranking", "ranking"]
 

@@ -10,9 +10,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from torchstone.results.frame import NAMES_OF_RECORD, NAMES_OF_SCORE, facts
-from torchstone.results.grades import CERTIFICATE, UNAUDITED, Certified, certified
-from torchstone.results.measurements import FACTS, Measurement, Standing, Value, choices, counted, measurement
+from torchstone.results.reading.frame import NAMES_OF_RECORD, NAMES_OF_SCORE, facts
+from torchstone.results.reading.grades import CERTIFICATE, UNAUDITED, Certified, certified
+from torchstone.results.reading.measurements import FACTS, Measurement, Standing, Value, choices, counted, measurement
 from torchstone.results.record import OUTCOMES, Kind, RecordError, number
 from torchstone.results.scan import Problem, scan
 from torchstone.results.store import age

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.cells import plain, quantity, shortened
 from torchstone.results.leaderboard.axes import Axis, axis
 from torchstone.results.leaderboard.costs import Cost
 from torchstone.results.leaderboard.names import cut, name
-from torchstone.results.table import Block, Column, Row
+from torchstone.results.tables.table import Block, Column, Row
+from torchstone.results.text.numbers import plain, quantity, shortened
 
 __all__ = ["FRAME", "Point", "Scatter", "scatter"]
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from torchstone.results import Environment, Kind, Record, Score, Status, Store
-from torchstone.results.frame import frame
-from torchstone.results.render import render
+from torchstone.results.reading.frame import frame
+from torchstone.results.tables.render import render
 
 RECORDS = 10_000
 VERSIONS = dict.fromkeys(("torch", "torchvision", "numpy", "scipy", "sklearn", "zuko", "pyarrow", "pandas"), "2.6.0")

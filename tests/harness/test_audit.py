@@ -10,7 +10,7 @@ import pytest
 from torchstone.harness import certify
 from torchstone.models import ModelError
 from torchstone.results import Store
-from torchstone.results.grades import BACKING
+from torchstone.results.reading.grades import BACKING
 from torchstone.suites import audit as suite
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 

@@ -200,6 +200,21 @@ def test_fit_saves_weights_that_run_takes_as_a_checkpoint(bench):
     assert "was fitted before" in bench("fit", "model=independent", "budget=smoke").out
 
 
+def test_a_model_that_cannot_be_fitted_costs_no_other(bench):
+    Path("bad.py").write_text(
+        "from torchstone.models import ExplicitExact, Trainable\nclass Bad(ExplicitExact, Trainable):\n"
+        "    def __init__(self, space):\n        self.space = space\n"
+        "    def log_prob(self, x, y=None):\n        return x.double().flatten(1).sum(1)\n"
+        "    def fit(self, train, validation, budget, *, rng):\n        raise RuntimeError('It broke.')\n"
+    )
+    said = bench("fit", "model=bad.py:Bad,truth,independent", "data=digits", "budget=smoke")
+    assert said.code == 3 and "independent on digits, seed 0, was fitted" in said.out
+    assert "model=bad.py:Bad: it could not be fitted: RuntimeError: It broke." in said.err
+    assert "model=truth: truth needs a dataset whose true density is known" in said.err
+    assert bench("fit", "model=bad.py:Bad", "budget=smoke").code == 3
+    assert bench("fit", "model=truth", "data=digits").code == 2
+
+
 def test_a_fit_that_was_damaged_in_the_cache_is_made_again(bench):
     bench("run", *QUICK, "model=independent")
     (kept,) = Path("bench-results/fits").glob("*.safetensors")
@@ -310,7 +325,7 @@ def test_help_loads_no_torch(tmp_path):
         (("run", "timeout=0"), "timeout=0"),
         (("run", "batch_size=many"), "batch_size=many"),
         (("run", "density"), "no key=value"),
-        (("run", "suite="), "no key=value"),
+        (("run", "suite="), "says no value"),
         (("run", "data=digits", "data=patches"), "given twice"),
         (("run", "modle.width=3"), "did you mean 'model'"),
         (("run", "model=vae", "model.latnets=3"), "did you mean 'latents'"),

@@ -16,8 +16,8 @@ from torchstone.harness import InputError, check, compare, run
 from torchstone.models.exact.independent import Independent
 from torchstone.models.model import Discrete, Space
 from torchstone.results import Environment, Kind, Record, Score, Status, Store
-from torchstone.results.findings import Verdict
-from torchstone.results.margins import DESCRIPTIVE
+from torchstone.results.gate.findings import Verdict
+from torchstone.results.gate.margins import DESCRIPTIVE
 
 CPU = Environment(
     torchstone="0.1.0", python="3.11.7", platform="Linux", versions={}, git_commit=None, git_dirty=None, device="cpu",

@@ -10,7 +10,9 @@ import torchstone.results
 HEAVY = ("torch", "pandas", "pyarrow", "numpy", "orjson", "tabulate", "jinja2", "matplotlib")
 
 
-@pytest.mark.parametrize("module", ["", ".store", ".frame", ".table", ".render", ".describe"])
+@pytest.mark.parametrize(
+    "module", ["", ".store", ".reading.frame", ".tables.table", ".tables.render", ".sheets.describe", ".gate.judging"]
+)
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, torchstone.results{module}; print([name for name in {HEAVY} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -8,7 +8,7 @@ import pytest
 from torchstone.results import Store
 from torchstone.results.leaderboard.examples import Examples
 from torchstone.results.leaderboard.reading import read
-from torchstone.results.table import blocks
+from torchstone.results.tables.table import blocks
 
 
 def values(folder, **limits):

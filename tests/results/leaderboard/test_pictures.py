@@ -18,7 +18,7 @@ from torchstone.results.leaderboard.histograms import ROWS, histograms
 from torchstone.results.leaderboard.history import histories, history
 from torchstone.results.leaderboard.reading import read
 from torchstone.results.leaderboard.scatter import FRAME, POINTS, scatter
-from torchstone.results.table import blocks
+from torchstone.results.tables.table import blocks
 
 
 def opened(folder):

@@ -12,8 +12,8 @@ from torchstone.results.leaderboard import ranks
 from torchstone.results.leaderboard.examples import Examples
 from torchstone.results.leaderboard.ranks import Ranking, ranking
 from torchstone.results.leaderboard.reading import Found, read
-from torchstone.results.measurements import Value, measurement
-from torchstone.results.table import Block, blocks
+from torchstone.results.reading.measurements import Value, measurement
+from torchstone.results.tables.table import Block, blocks
 
 
 def ranked(folder, *, files: int = 200, block_files: int = 40) -> tuple[Block, Ranking]:

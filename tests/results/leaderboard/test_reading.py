@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchstone.results import Kind, RecordError, Score, Status, Store
-from torchstone.results.frame import frame
 from torchstone.results.leaderboard.reading import Reading, read
-from torchstone.results.table import absences, blocks, table
+from torchstone.results.reading.frame import frame
+from torchstone.results.tables.table import absences, blocks, table
 
 choices = st.fixed_dictionaries({
     "model": st.sampled_from(["vae", "flow"]),

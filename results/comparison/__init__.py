@@ -1,0 +1,1 @@
+"""Two models, or two stores, held against each other."""

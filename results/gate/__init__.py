@@ -1,0 +1,1 @@
+"""The gate of continuous integration: margins, verdicts, and how they are written."""

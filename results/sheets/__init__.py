@@ -1,0 +1,1 @@
+"""One record on a page: a certificate, or its description."""

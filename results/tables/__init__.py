@@ -1,0 +1,1 @@
+"""Records as tables, in five formats, and over time."""

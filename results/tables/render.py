@@ -1,0 +1,165 @@
+"""Tables as text in five formats. Names of models and datasets are data, and are escaped in each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from torchstone.results.reading.grades import UNAUDITED
+from torchstone.results.tables.table import Block, Cell, Column, Row, Table, table
+from torchstone.results.text.grids import WIDTH, Grid, Shown, html, latex, markdown
+from torchstone.results.text.numbers import ABSENT, quantity, small
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EMPTY", "WIDTH", "Format", "legend", "render", "strict_number"]
+
+EMPTY = "There are no records."
+
+
+class Format(StrEnum):
+    """What a table can be rendered as."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    LATEX = "latex"
+    HTML = "html"
+
+
+def render(source: pd.DataFrame | Table, format: Format | str = Format.MARKDOWN) -> str:
+    """A `frame`, or the `table` made of one, as text.
+
+    Markdown, LaTeX and HTML show the blocks; JSON has the blocks with all digits, CSV a row for each score with all
+    digits. An infinite number is ``inf`` in CSV and the string ``"Infinity"`` in JSON.
+
+    Raises:
+        ValueError: There is no such format.
+    """
+    return _RENDERERS[Format(format)](source if isinstance(source, Table) else table(source))
+
+
+def _grids(source: Table) -> list[Grid]:
+    return [Grid(block.caption, legend(block), _columns(block), block.notes) for block in source.blocks]
+
+
+def _markdown(source: Table) -> str:
+    return markdown(_grids(source), source.absent, EMPTY)
+
+
+def _latex(source: Table) -> str:
+    return latex(_grids(source), source.absent, EMPTY)
+
+
+def _html(source: Table) -> str:
+    return html(_grids(source), source.absent, EMPTY)
+
+
+def _csv(source: Table) -> str:
+    text: str = source.scores.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _json(source: Table) -> str:
+    content = {"blocks": [_json_block(block) for block in source.blocks], "absent": list(source.absent)}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_block(block: Block) -> dict[str, Any]:
+    return {
+        "caption": block.caption,
+        "suite": block.suite,
+        "suite_version": block.suite_version,
+        "dataset": block.dataset,
+        "contract": json.loads(block.contract),
+        "columns": [
+            {"name": c.name, "unit": c.unit, "kind": c.kind.value, "higher_is_better": c.higher_is_better}
+            for c in block.columns
+        ],
+        "rows": [_json_row(row) for row in block.rows],
+        "notes": list(block.notes),
+    }
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "label": row.label,
+        "family": row.family,
+        "seeds": list(row.seeds),
+        "records": list(row.records),
+        "audit": row.audit,
+        "cells": {
+            name: {
+                "value": strict_number(cell.value),
+                "stderr": strict_number(cell.stderr),
+                "estimator_stderr": strict_number(cell.estimator_stderr),
+                "seed_sd": strict_number(cell.seed_sd),
+            }
+            for name, cell in row.cells.items()
+        },
+    }
+
+
+def strict_number(value: float | None) -> float | str | None:
+    """``value`` as strict JSON has it: one that is not finite as a string."""
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+_RENDERERS: Mapping[Format, Callable[[Table], str]] = {
+    Format.MARKDOWN: _markdown,
+    Format.CSV: _csv,
+    Format.JSON: _json,
+    Format.LATEX: _latex,
+    Format.HTML: _html,
+}
+
+
+def _columns(block: Block) -> list[Shown]:
+    """Model; family and seeds where the rows differ in them; each metric with its other uncertainties; the audit."""
+    rows = block.rows
+    shown = [Shown("model", [f"{row.model} {row.label}".strip() for row in rows], "", words=True)]
+    if len({row.family for row in rows}) > 1:
+        shown.append(Shown("family", [row.family for row in rows], "", words=True))
+    if any(len(row.seeds) > 1 for row in rows):
+        shown.append(Shown("seeds", [str(len(row.seeds)) for row in rows], "seeds"))
+    for column in block.columns:
+        shown += _metric(column, [row.cells.get(column.name) for row in rows])
+    if any(row.audit is not None for row in rows):
+        shown.append(Shown("audit", [row.audit or ABSENT for row in rows], "audit", words=True))
+    return shown
+
+
+def _metric(column: Column, cells: Sequence[Cell | None]) -> list[Shown]:
+    values = [ABSENT if cell is None else quantity(cell.value, cell.stderr, column.kind) for cell in cells]
+    shown = [Shown(column.name, values, column.name)]
+    spread = [None if cell is None else cell.seed_sd for cell in cells]
+    own = [None if cell is None else cell.estimator_stderr for cell in cells]
+    for heading, numbers in (("seed sd", spread), ("est. se", own)):
+        if any(number is not None for number in numbers):
+            shown.append(Shown(heading, [small(number) for number in numbers], column.name))
+    return shown
+
+
+def legend(block: Block) -> str:
+    """Units and directions, and what the rows have in common."""
+    directions: dict[bool, dict[str, list[str]]] = {}
+    for column in block.columns:
+        directions.setdefault(column.higher_is_better, {}).setdefault(column.unit, []).append(column.name)
+    words = []
+    for up, units in directions.items():
+        names = ", ".join(f"{', '.join(metrics)} in {unit}" for unit, metrics in units.items())
+        words.append(f"{names}: {'higher' if up else 'lower'} is better")
+    families = {row.family for row in block.rows}
+    seeds = {row.seeds for row in block.rows}
+    words += [f"all {family}" for family in families if len(families) == 1]
+    words += [f"seed {row[0]}" for row in seeds if len(seeds) == 1 and len(row) == 1]
+    if any(row.audit not in (None, UNAUDITED, "fail") for row in block.rows):
+        words.append("audit: A proved, B tested, C held wherever tried, D declared")
+    return "; ".join(words)
