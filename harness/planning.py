@@ -10,10 +10,10 @@ from torchstone.harness.cell import Cell, Plan, Progress, Settings
 from torchstone.harness.checkpoints import load_checkpoint
 from torchstone.harness.environment import environment, resolve_device
 from torchstone.harness.errors import BenchError, InputError
+from torchstone.harness.loading import build_model, load_data, load_suite
 from torchstone.harness.plugins import Component, component, registered
 from torchstone.harness.request import FIELD_GROUPS, Request
 from torchstone.harness.settings import check_used, resolve
-from torchstone.harness.work import build_model, load_data, load_suite
 from torchstone.models.checks import require_model
 from torchstone.models.model import Model
 from torchstone.suites.data.dataset import DataError

@@ -13,9 +13,9 @@ from typing import Any
 from torchstone.harness.cell import Cell, Settings
 from torchstone.harness.errors import BenchError
 from torchstone.harness.identity import code_digest, source_digest
+from torchstone.harness.loading import build_model, load_data, load_suite
 from torchstone.harness.plugins import component
 from torchstone.harness.settings import resolve
-from torchstone.harness.work import build_model, load_data, load_suite
 from torchstone.models.model import ModelError
 from torchstone.results.record import Record, RecordError, Status
 

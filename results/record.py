@@ -18,8 +18,10 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "ENVIRONMENT_KEYS",
+    "NO_DENSITY",
     "OUTCOMES",
     "SCHEMA",
+    "UNHELD",
     "Environment",
     "Flat",
     "Kind",
@@ -37,6 +39,10 @@ __all__ = [
 
 # Schema history. 1: first.
 SCHEMA = 1
+
+# Two witnesses of audits that readers of a record know by their words.
+NO_DENSITY = "The model gives no density."  # an audit of one does not apply, for none is promised
+UNHELD = "It could not be held"  # so begins that of an audit which an error kept from its verdict
 
 EDITED = "its id does not match its content: it was edited or damaged"
 

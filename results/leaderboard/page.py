@@ -33,7 +33,6 @@ from torchstone.results.text.pages import part, template
 __all__ = ["Written", "leaderboard"]
 
 FIRST = 50  # rows of a table that can be read without a script
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 @final

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from torchstone.results.record import canonical
+from torchstone.results.record import NO_DENSITY, canonical
 from torchstone.results.store import age
 
 __all__ = [
@@ -30,8 +30,6 @@ UNAUDITED = "unaudited"
 BACKING = frozenset({
     "enumeration", "super-unity", "entropy floors", "importance mass", "bound ordering", "known source",
 })  # fmt: skip
-
-NO_DENSITY = "The model gives no density."  # what such an audit says of a model that promises none
 
 _WORST_FIRST = ("fail", UNAUDITED, "D", "C", "B", "A")
 

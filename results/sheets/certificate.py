@@ -13,7 +13,7 @@ from typing import Any
 
 from torchstone.results.reading.grades import CERTIFICATE, grade, promises_none
 from torchstone.results.reading.labels import flat
-from torchstone.results.record import Record, RecordError, number
+from torchstone.results.record import UNHELD, Record, RecordError, number
 from torchstone.results.text.escape import markdown_text
 from torchstone.results.text.numbers import ABSENT, plain, small
 from torchstone.results.text.pages import template
@@ -42,7 +42,6 @@ _SAID = {
     "fail": "failed", "flag": "flagged", "inconclusive": "inconclusive", "pass": "passed",
     "not-applicable": "not applicable",
 }  # fmt: skip
-UNHELD = "It could not be held"  # how the witness of an audit begins that an error kept from its verdict
 _SIGNS = {"fail": "✗", "flag": "!", "inconclusive": "?", "pass": "✓", "not-applicable": "–"}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from torchstone.models.model import ModelError
+from torchstone.results.record import UNHELD
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Subject
 
@@ -82,7 +83,7 @@ def _hold(audit: Audit, subject: Subject) -> Finding:
         return Finding(Verdict.FAIL, Grade.PROVED, f"The contract is broken: {error}")
     except Exception as error:
         message = " ".join(str(error).split()).partition("but found invalid values")[0].strip()[:160]
-        return Finding.inconclusive(f"It could not be held: {type(error).__name__}: {message or 'no message'}")
+        return Finding.inconclusive(f"{UNHELD}: {type(error).__name__}: {message or 'no message'}")
 
 
 def _judged(audit: Audit, finding: Finding, level: float | None, again: Subject) -> Finding:

@@ -19,6 +19,7 @@ from torchstone.models.model import (
     Sampler,
     Tokenised,
 )
+from torchstone.results.record import NO_DENSITY
 from torchstone.suites.audits.arithmetic import BEYOND, doubled
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.draws import samples
@@ -34,7 +35,7 @@ LOST_PER_DIM = 2e-5  # what honest arithmetic may lose in each dimension
 REPLICATES, WEIGHTS, MOST_WEIGHTS = 128, 16, 2**22
 MOST_LEVELS, MOST_VALUES = 1024, 2**14
 DRAWS, MOST_CELLS = 4000, 256
-UNHELD = "the model cannot be asked in float64."
+ASKED_ONCE = "the model cannot be asked in float64."
 
 
 @final
@@ -53,7 +54,7 @@ class Enumeration(Audit):
     def audit(self, subject: Subject) -> Finding:
         """Add up; a sum above one beyond the rounding of a rerun in float64 is a proof."""
         if not isinstance(subject.model, ExplicitExact | ExplicitApproximate):
-            return Finding.not_applicable("The model gives no density.")
+            return Finding.not_applicable(NO_DENSITY)
         if not isinstance(subject.space.support, Discrete):
             return Finding.not_applicable("A continuous density has no states to add up; its mass is integrated.")
         largest = _largest_conditional(subject)
@@ -70,7 +71,7 @@ class Enumeration(Audit):
             return found
         words = f"{found.witness} At full size conditionals of test examples add up to {conditionals:.9g}"
         if not settled and found.verdict is not Verdict.FAIL:
-            return Finding.inconclusive(f"{words}, which may be rounding: {UNHELD}").counting(broken)
+            return Finding.inconclusive(f"{words}, which may be rounding: {ASKED_ONCE}").counting(broken)
         return replace(found, witness=f"{words}.").counting(broken)
 
 
@@ -141,7 +142,7 @@ def _summed(small: Small) -> Finding:
             totals, broken = torch.minimum(totals, worth(again).logsumexp(1).exp()), max(broken, undefined(again))
         elif float(totals.max()) <= 1 + BEYOND:
             words = f"{small.name} has probabilities that add up to {float(totals.max()):.9g}, which may be rounding"
-            return Finding.inconclusive(f"{words}: {UNHELD}").counting(broken)
+            return Finding.inconclusive(f"{words}: {ASKED_ONCE}").counting(broken)
     least, largest = float(totals.min()), float(totals.max())
     between = f"{least:.9g}" if least == largest else f"{least:.9g} to {largest:.9g}"
     classes = f" in each of {len(totals)} classes" if len(totals) > 1 else ""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchstone.models.model import Discrete, Tokenised
+from torchstone.results.record import NO_DENSITY
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.references import Reference, references
 from torchstone.suites.audits.subject import Density, Subject
@@ -42,7 +43,7 @@ class EntropyFloors(Audit):
         if isinstance(subject.model, Tokenised):
             return Finding.not_applicable("Draws of a reference are no text in the model's vocabulary.")
         if subject.density is Density.NONE:
-            return Finding.not_applicable("The model gives no density.")
+            return Finding.not_applicable(NO_DENSITY)
         n, dims = subject.examples, subject.space.dims
         evidence: dict[str, float] = {}
         excess: dict[str, float] = {}

@@ -6,6 +6,7 @@ import math
 from typing import ClassVar, final
 
 from torchstone.models.model import Discrete
+from torchstone.results.record import NO_DENSITY
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Density, Subject
 from torchstone.suites.metrics.evidence import log_e_value, p_value, undefined, worth
@@ -32,7 +33,7 @@ class KnownSource(Audit):
         if source is None:
             return Finding.not_applicable("The true density of these data is not known; data=markov has one.")
         if subject.density is Density.NONE:
-            return Finding.not_applicable("The model gives no density.")
+            return Finding.not_applicable(NO_DENSITY)
         if subject.conditional:
             return Finding.not_applicable("The model is conditional, and the source is not.")
         x, y = subject.test()

@@ -20,6 +20,7 @@ from torchstone.models.model import (
     Sampler,
     Tokenised,
 )
+from torchstone.results.record import NO_DENSITY
 from torchstone.suites.audits.arithmetic import BEYOND, doubled
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.draws import samples
@@ -57,7 +58,7 @@ class SuperUnity(Audit):
             return Finding.not_applicable("Only points of discrete data in the model's own terms have a probability.")
         if subject.density in (Density.NONE, Density.NOISY):
             return Finding.not_applicable(
-                "The model gives no density."
+                NO_DENSITY
                 if subject.density is Density.NONE
                 else "Exponentials of draws whose mean is a bound may add up to more, honestly."
             )

@@ -10,7 +10,8 @@ import pytest
 
 from torchstone.results import Status, Store
 from torchstone.results.reading.frame import frame, frame_of
-from torchstone.results.reading.grades import BACKING, NO_DENSITY, grade, promises_none, worst
+from torchstone.results.reading.grades import BACKING, grade, promises_none, worst
+from torchstone.results.record import NO_DENSITY
 from torchstone.results.tables.render import WIDTH, render
 from torchstone.results.tables.table import table
 

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from torchstone.results import RecordError, Status
-from torchstone.results.reading.grades import BACKING, NO_DENSITY
+from torchstone.results.reading.grades import BACKING
+from torchstone.results.record import NO_DENSITY
 from torchstone.results.sheets.certificate import UNSEEN, WIDTH, Form, certificate
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"

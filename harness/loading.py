@@ -1,0 +1,80 @@
+"""Data, suite and model by name: what a cell is made of before anything of it runs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torchstone.harness.cell import Settings
+from torchstone.harness.errors import InputError
+from torchstone.harness.plugins import Component, component
+from torchstone.models.checks import require_model
+from torchstone.models.model import Model, ModelError
+from torchstone.models.randomness import generator, seeded
+from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.suite import Suite
+
+__all__ = ["build_model", "load_data", "load_suite"]
+
+
+@lru_cache(maxsize=2)
+def load_data(spec: str, settings: Settings) -> Dataset:
+    """The dataset that ``spec`` names. Raises DataError or InputError where it cannot be had."""
+    found = component("data", spec)
+    path = () if found.path is None else (Path(found.path),)
+    if "path" in found.parameters() and found.path is None:
+        raise InputError(f"data={spec}: it needs a path; write data={spec}:PATH.")
+    if "path" not in found.parameters() and found.path is not None:
+        raise InputError(f"data={spec}: {found.name} takes no path; write data={found.name}.")
+    data = found.factory(*path, **dict(settings))
+    if not isinstance(data, Dataset):
+        raise InputError(
+            f"data={spec}: its factory returned a {type(data).__name__}; return a torchstone.suites.data.Dataset."
+        )
+    return data
+
+
+def load_suite(name: str, settings: Settings) -> Suite:
+    """The suite that ``name`` names. Raises InputError where it is none."""
+    suite = component("suites", name).factory(**dict(settings))
+    if not isinstance(suite, Suite):
+        raise InputError(
+            f"suite={name}: its factory returned a {type(suite).__name__}; return a torchstone.suites.Suite."
+        )
+    return suite
+
+
+def build_model(found: Component, settings: Settings, data: Dataset, seed: int) -> Model:
+    """A model for ``data``, its first weights drawn by ``seed``.
+
+    Raises:
+        ModelError: where the model cannot be had for these data.
+        InputError: where its factory returns no model.
+    """
+    supplied: dict[str, Any] = {}
+    parameters = found.parameters()
+    if "space" in parameters:
+        supplied["space"] = data.space
+    if "source" in parameters:
+        if data.source is None:
+            raise ModelError(
+                f"{found.name} needs a dataset whose true density is known, and that of {data.name} is not; "
+                "try data=markov."
+            )
+        supplied["source"] = data.source
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in supplied
+    ]
+    if missing:
+        raise InputError(f"model={found.spec}: its parameter {missing[0]!r} has no default; give it one.")
+    with seeded(generator(seed, "initialisation")):
+        made = found.factory(**supplied, **dict(settings))
+    try:
+        return require_model(made)
+    except ModelError as error:
+        raise InputError(f"model={found.spec}: its factory returned no model. {error}") from error
