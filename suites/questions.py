@@ -271,7 +271,12 @@ def ask_path(model: LatentVariable, x: Tensor, y: Tensor | None, chains: int) ->
     n = x.shape[0]
     prior = model.prior(y)
     support = innermost(prior)
-    if support is not None and (support.is_discrete or support.event_dim):
+    if support is None:
+        raise ModelError(
+            f"the prior of {type(model).__name__} does not say where its latents live, and Hamiltonian dynamics needs "
+            "latents that are real numbers: give the distribution a support, such as constraints.real_vector."
+        )
+    if support.is_discrete or support.event_dim:
         raise ModelError(
             f"the latents of {type(model).__name__} live on {support}: Hamiltonian dynamics moves along gradients and "
             "needs latents that are real numbers."

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, VonMises, constraints
 from torch.distributions.constraints import Constraint
 
-__all__ = ["innermost", "log_prob_within", "unvalidated"]
+__all__ = ["innermost", "log_prob_within", "repeats", "unvalidated"]
 
 
 @contextmanager
@@ -29,13 +29,28 @@ def unvalidated() -> Iterator[None]:
 
 
 def innermost(distribution: Distribution) -> Constraint | None:
-    """The constraint on each part of a value, without the dimensions that it is repeated over; None where unknown."""
+    """The constraint on each part of a value, without the dimensions that it is repeated over; None where unknown.
+
+    That of a mixture is that of its components.
+    """
+    support = _support(distribution)
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
+        support = support.base_constraint
+    return support
+
+
+def _support(distribution: Distribution) -> Constraint | None:
+    """What the distribution says; of angles, which torch lets be any number, the turn over which they are a density."""
+    leaf, dims = distribution, 0
+    while isinstance(leaf, Independent):
+        leaf, dims = leaf.base_dist, dims + leaf.reinterpreted_batch_ndims
+    if isinstance(leaf, VonMises):
+        turn: Constraint = constraints.interval(-math.pi, math.pi)  # type: ignore[no-untyped-call]
+        return constraints.independent(turn, dims) if dims else turn  # type: ignore[no-untyped-call]
     try:
         support: object = distribution.support
     except NotImplementedError:
         return None
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
     return support if isinstance(support, Constraint) else None
 
 
@@ -47,7 +62,7 @@ def log_prob_within(distribution: Distribution, value: Tensor) -> Tensor:
     support = innermost(distribution)
     if support is None or support is constraints.real:
         return distribution.log_prob(value)
-    whole = distribution.support
+    whole = _support(distribution)
     assert whole is not None
     inside: Tensor = whole.check(value)  # type: ignore[no-untyped-call]
     if bool(inside.all()):
@@ -58,3 +73,16 @@ def log_prob_within(distribution: Distribution, value: Tensor) -> Tensor:
     somewhere = value.detach()[inside][0]
     with unvalidated():
         return torch.where(inside, distribution.log_prob(torch.where(within, value, somewhere)), -math.inf)
+
+
+def repeats(draws: Tensor) -> bool:
+    """Whether a number of ``draws``, ``(n, *event)``, has a probability: an integer, or one that most draws share.
+
+    Numbers that have a density do not come twice; fewer than eight draws show nothing.
+    """
+    if not draws.is_floating_point():
+        return True
+    if len(draws) < 8 or not bool(draws.isfinite().all()):
+        return False
+    distinct = (draws.flatten(1).sort(0).values.diff(dim=0) != 0).sum(0) + 1
+    return bool((distinct <= len(draws) // 2).any())

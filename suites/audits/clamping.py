@@ -22,7 +22,7 @@ ROWS = 16  # examples, half of them noise
 COORDINATES = 64  # that are looked at of a model that gives no conditionals
 FEWEST_LEVELS = 5
 ALIKE = 3  # levels of one distribution that share the lowest probability
-DEEP = 12.0  # nats below the most probable level: smoothed counts of 150,000 examples end above it
+DEEP = 15.0  # nats below the most probable level: counts of 30,000 examples, smoothed by a hundredth, end above it
 SAME = 1e-4  # relative, of log-probabilities in float32
 
 

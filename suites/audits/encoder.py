@@ -25,10 +25,11 @@ from torchstone.suites.audits.subject import Subject
 from torchstone.suites.metrics.draws import draws_p_value, whitened_p_value
 from torchstone.suites.metrics.pit import kolmogorov_p_value
 from torchstone.suites.pictures.audits import pit
-from torchstone.suites.supports import log_prob_within
+from torchstone.suites.supports import log_prob_within, repeats
 
 __all__ = ["EncoderDensity"]
 
+MOST_REPEATS = 1_000  # draws that are looked at for numbers that repeat
 EXAMPLES = 50
 DRAWS = 64
 LATENTS, MOST_PLACES = 8, 64  # of the likelihood: latents, and numbers in each of its draws
@@ -181,6 +182,8 @@ def _tested(
         return _Tested(p, "whitened by their own parameters, against chi-square", squares)
     if _discrete(leaf):
         return _cells(name, leaf, draws if given.batch_shape else draws[:, 0], rng)
+    if repeats(draws.flatten(0, 1)[:MOST_REPEATS]):
+        return f"The {name} draws values that repeat and cannot be enumerated: no density over real numbers is tested."
     p = draws_p_value(_Density(given), pilot.flatten(2), draws.flatten(2), rng)
     transforms = _by_distribution_function(leaf, draws)
     if transforms is None:

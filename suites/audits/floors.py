@@ -66,7 +66,8 @@ class EntropyFloors(Audit):
         nearest = f"Of {len(evidence)} floors the nearest is that of {worst}: {margin} lie above it."
         pictures = {"entropy_floors": entropy_floors(amplitudes, bits, floors)} if amplitudes else {}
         if not subject.sound:
-            return _heuristic(statistic, nearest, pictures).counting(broken)
+            needed = (math.log(1 / ODD) + math.log(len(evidence))) / n
+            return _heuristic(statistic, nearest, needed, pictures).counting(broken)
         visible = (math.log(1e4) + math.log(len(evidence) * len(STAKES))) / n
         return Finding.tested(
             p_value(statistic),
@@ -94,7 +95,7 @@ def _evidence(subject: Subject, excess: Tensor) -> float:
     return float(excess.sum() - SURE * math.sqrt(n) * excess.std()) if bool(excess.isfinite().all()) else -math.inf
 
 
-def _heuristic(statistic: float, nearest: str, pictures: Mapping[str, bytes]) -> Finding:
+def _heuristic(statistic: float, nearest: str, needed: float, pictures: Mapping[str, bytes]) -> Finding:
     """Of a bound that is right in the mean alone: draws that are too large may be honest, and paid for by rare ones."""
     odd = p_value(statistic) <= ODD
     return Finding(
@@ -102,6 +103,6 @@ def _heuristic(statistic: float, nearest: str, pictures: Mapping[str, bytes]) ->
         Grade.INVARIANT if odd else Grade.DECLARED,
         f"{nearest} The bound is a mean of draws, of which {DRAWS} were taken: that is no test, and can only flag.",
         statistic,
-        power="Would flag a bound that beats a reference on most draws.",
+        power=f"Would flag a bound {needed:.3g} nats per example and {SURE:g} standard errors above a reference.",
         pictures=pictures,
     )

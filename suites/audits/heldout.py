@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, final
 
 from torchstone.models.model import Tokenised
@@ -57,5 +58,13 @@ class HeldOut(Audit):
             Grade.INVARIANT,
             words,
             share,
-            power=f"Would see a test split that wins {LARGE:.0%} of the time; not one that was seen and forgotten.",
+            power=f"Would see a test split that wins {_visible(len(test), len(validation)):.0%} of the time; not one "
+            "that was seen and forgotten.",
         )
+
+
+def _visible(n: int, m: int) -> float:
+    """The share of wins that is both large and rare, by the normal law of the rank sum."""
+    from scipy.special import ndtri
+
+    return max(LARGE, 0.5 - float(ndtri(RARE)) * math.sqrt((n + m + 1) / (12 * n * m)))

@@ -8,17 +8,18 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import Continuous, ExplicitExact, Joint, ModelError
+from torchstone.models.model import ExplicitExact, Joint, ModelError
 from torchstone.suites.audits.arithmetic import difference, gap
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Subject
-from torchstone.suites.metrics.evidence import undefined, worth
+from torchstone.suites.metrics.evidence import undefined
 from torchstone.suites.questions import ask_log_prob
 
 __all__ = ["ConditionalMarginal"]
 
 EXAMPLES = 64  # each is asked about with every label
-TOTAL = 1e-4  # how far the probabilities of the labels may add up from one, in any arithmetic
+PROOF = 1e-6  # relative: constants that were rounded to single precision once stay so in double
+TINY = -700.0  # nats: where probabilities themselves lose their digits
 
 
 @final
@@ -42,27 +43,33 @@ class ConditionalMarginal(Audit):
             raise ModelError(
                 f"{type(model).__name__} promises a joint density with labels, and its space has none: set classes."
             )
-        total = float(_prior(model, space.classes).exp().sum())
-        if not abs(total - 1) <= TOTAL:  # NaN too
+        prior = _prior(model, space.classes)
+        total, most = float(prior.double().exp().sum()), _rounding(prior)
+        if not total <= 1 + most:  # NaN too
             words = f"The probabilities of the {space.classes} labels add up to {total:.6g}."
             return Finding(Verdict.FAIL, Grade.PROVED, words, total)
         x = _points(subject)
         answers = _densities(subject, x)
-        broken = undefined(answers)
-        found = difference(model, lambda: _gaps(_densities(subject, x)))
-        marginal, composed = answers
-        one, other = float(marginal[found.place]), float(composed[found.place])
-        told = f"log p(x) = {one:.6g}, and added up over labels {other:.6g}"
-        if found.real:
-            witness = f"Of an example {told}: they differ by {found.words}, relative to their size."
-            return Finding(Verdict.FAIL, Grade.PROVED, witness, found.double).counting(broken)
-        if found.odd:
-            witness = f"Of an example {told}: they differ by {found.words}, which may be rounding."
+        found, broken = difference(model, lambda: _gaps(_densities(subject, x))), undefined(answers)
+        one, other = (float(each[found.place]) for each in answers)
+        words = (
+            f"Of an example log p(x) = {one:.6g}, and added up over labels {other:.6g}: they differ by {found.words}"
+        )
+        if found.real and (found.double or 0.0) > PROOF:
+            return Finding(Verdict.FAIL, Grade.PROVED, f"{words}, relative to their size.", found.double).counting(
+                broken
+            )
+        if found.real or found.odd:
+            witness = f"{words}, which may be rounding."
             return Finding(Verdict.FLAG, Grade.INVARIANT, witness, found.own).counting(broken)
+        words = f"Of {len(x)} examples, half of them noise, p(x) is the sum of p(y) p(x|y) over {space.classes} labels"
+        lacking = total < 1 - most
         return Finding(
-            Verdict.PASS,
+            Verdict.FLAG if lacking else Verdict.PASS,
             Grade.INVARIANT,
-            f"Of {len(x)} examples, half of them noise, p(x) is the sum of p(y) p(x|y) over {space.classes} labels.",
+            f"{words}; these add up to {total:.6g}, and what is left over is lost to the model."
+            if lacking
+            else f"{words}.",
             found.own if found.double is None else found.double,
             power="Sees any other sum at these examples; says nothing of others.",
         ).counting(broken)
@@ -84,36 +91,40 @@ def _prior(model: Joint, classes: int) -> Tensor:
         raise ModelError(
             f"{type(model).__name__}.log_prior_label gave {found}; return one log-probability per class, ({classes},)."
         )
-    return answer.detach().double().cpu()
+    return answer.detach().cpu()
+
+
+def _rounding(log_prior: Tensor) -> float:
+    """How far from one rounding may take the sum of the probabilities of the labels, in the type of the answer."""
+    eps, likely = torch.finfo(log_prior.dtype).eps, log_prior[log_prior > -math.inf].double()
+    return eps * (4 + float(likely.abs().max())) if len(likely) else eps
 
 
 def _points(subject: Subject) -> Tensor:
-    """Test examples and as many of noise, as the model takes them."""
+    """Test examples, as the model takes them, and as many of noise: each place of another example."""
     images = subject.own(subject.test(min(subject.examples, EXAMPLES) // 2)[0])
-    rng, support = subject.rng("conditional and marginal"), subject.space.support
-    if isinstance(support, Continuous):
-        low, high = (support.low, support.high) if support.bounded else (-1.0, 1.0)
-        noise = (low + (high - low) * torch.rand(images.shape, generator=rng, dtype=torch.float64)).to(images.dtype)
-    else:
-        noise = torch.randint(support.levels, images.shape, generator=rng)
-    return torch.cat([images, noise.to(images.device)])
+    flat, rng = images.flatten(1), subject.rng("conditional and marginal")
+    turned = torch.rand(flat.shape, generator=rng).argsort(0).to(flat.device)
+    return torch.cat([images, flat.gather(0, turned).view_as(images)])
 
 
 def _densities(subject: Subject, x: Tensor) -> Tensor:
     """``log p(x)``, and the logarithm of the sum of ``p(y) p(x|y)`` over labels: ``(2, N)`` nats."""
     model, classes = subject.model, subject.space.classes
     assert isinstance(model, Joint) and classes is not None
-    prior, size = _prior(model, classes), max(1, subject.context.batch_size // classes)
+    prior, size = _prior(model, classes).double(), max(1, subject.context.batch_size // classes)
     found = []
     for start in range(0, len(x), size):
         rows = x[start : start + size]
         every = rows.repeat_interleave(classes, 0)
         labels = torch.arange(classes, device=x.device).repeat(len(rows))
-        given = worth(ask_log_prob(model, every, labels)).view(-1, classes)
+        given = ask_log_prob(model, every, labels).view(-1, classes)
         found.append(torch.stack([ask_log_prob(model, rows, None), (prior + given).logsumexp(1)]))
     return torch.cat(found, 1)
 
 
 def _gaps(densities: Tensor) -> Tensor:
-    """How far both are apart, ``(N,)``; a probability of nothing equals one that is too small to be told."""
-    return gap(*densities.nan_to_num(-math.inf, -math.inf, -math.inf))
+    """How far both are apart, ``(N,)``, where both are defined; what is too improbable to be told apart is equal."""
+    marginal, composed = densities
+    defined = ~(densities.isnan() | (densities == math.inf)).any(0)
+    return torch.where(defined & ~(densities < TINY).all(0), gap(marginal, composed), 0.0)

@@ -74,16 +74,22 @@ class Purity(Audit):
             return Finding.not_applicable("The model gives neither a density, nor samples, nor features.")
         seen: list[_Seen] = []
         untried: list[str] = []
+        errors: list[Exception] = []
         for tried in (_touched, _answers, _draws, _first, _elsewhere):
             with restored():
-                for found in tried(subject):
-                    if isinstance(found, _Seen):
-                        seen.append(found)
-                    else:
-                        untried.append(found.words)
+                try:
+                    for found in tried(subject):
+                        if isinstance(found, _Seen):
+                            seen.append(found)
+                        else:
+                            untried.append(found.words)
+                except Exception as error:  # what was proved by then stays proved
+                    errors.append(error)
         proofs = [each.words for each in seen if each.proof]
         if proofs:
             return Finding(Verdict.FAIL, Grade.INVARIANT, " ".join(proofs))
+        if errors:
+            raise errors[0]
         if seen:
             return Finding(Verdict.FLAG, Grade.INVARIANT, " ".join(each.words for each in seen))
         names = ", ".join(name for name, _ in questions)

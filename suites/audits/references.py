@@ -117,7 +117,7 @@ def _continuous(subject: Subject, support: Continuous, n: int) -> _Made:
         yield name, x, -side.log().sum().expand(n), None, y
     if support.bounded:
         yield from _boxes(subject, support, train, n)
-    elif dims <= MOST_DIMS:
+    elif dims <= MOST_DIMS and math.isinf(support.low) and math.isinf(support.high):
         centred = (train - train.mean(0)).flatten(1)
         ridge = torch.diag(1e-6 * spread.flatten() ** 2)
         factor: Tensor = torch.linalg.cholesky(centred.T @ centred / len(train) + ridge)

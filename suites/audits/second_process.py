@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -27,6 +27,7 @@ from torchstone.suites.audits.subject import Subject
 __all__ = ["Answers", "Comparison", "Task", "answered", "compared"]
 
 SECONDS = 120
+HASHES = ("271828", "314159")
 ODD = 1e-6  # relative, where it cannot be asked in double precision
 TASK, ANSWERS = "task.pt", "answers.pt"
 
@@ -78,7 +79,8 @@ class Comparison:
 
     Attributes:
         apart: the greatest difference, relative to ``1 + |value|``.
-        real: whether it is no rounding: it stays in double precision.
+        real: whether it is no rounding, but stays in double precision, and a third process gives yet other answers.
+            What fit leaves in a class or a module comes along with no copy, and sets this process alone apart.
         odd: whether it may be no rounding.
         samples: those of the second process and of this one; None of a model that draws none.
     """
@@ -114,8 +116,14 @@ def compared(subject: Subject, rows: Rows, labels: Tensor | None, samples: int) 
         return f"no copy of it can be kept in a file ({type(error).__name__})"
     if _apart(here.own, asked(task.model, task.rows, _generator(task))) > 0:
         return "a copy of it answers otherwise in this very process"
-    there = _elsewhere(stream.getvalue())
-    return there if isinstance(there, str) else _comparison(there, here)
+    there = _elsewhere(stream.getvalue(), HASHES[0])
+    if isinstance(there, str):
+        return there
+    found = _comparison(there, here)
+    if not found.real:
+        return found
+    again = _elsewhere(stream.getvalue(), HASHES[1])
+    return replace(found, real=not isinstance(again, str) and _comparison(again, there).real)
 
 
 def _comparison(there: Answers, here: Answers) -> Comparison:
@@ -155,11 +163,10 @@ def _samples(task: Task) -> Tensor | None:
         return task.model.sample(task.samples, task.labels, rng=rng).detach().cpu()
 
 
-def _elsewhere(task: bytes) -> Answers | str:
-    """What another process answers; a sentence where it does not."""
+def _elsewhere(task: bytes, hashes: str) -> Answers | str:
+    """What another process answers, whose hashes have that seed; a sentence where it does not."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / TASK).write_bytes(task)
-        hashes = "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2"
         try:
             done = subprocess.run(
                 [sys.executable, "-m", __name__, folder],

@@ -14,7 +14,7 @@ from torch import nn
 
 from torchstone.models.model import Model
 
-__all__ = ["generators", "global_seed", "pristine", "process", "restored", "training", "weights"]
+__all__ = ["generators", "global_seed", "own_generators", "pristine", "process", "restored", "training", "weights"]
 
 
 def weights(model: Model) -> str:
@@ -55,6 +55,27 @@ def generators() -> tuple[bytes, ...]:
         repr(random.getstate()).encode(),
         *cuda,
     )
+
+
+def own_generators(model: object) -> tuple[bytes, ...]:
+    """The states of the generators that the model or one of its parts holds as an attribute."""
+    parts = model.modules() if isinstance(model, nn.Module) else (model,)
+    held = [value for part in parts for value in getattr(part, "__dict__", {}).values()]
+    return tuple(
+        value.get_state().numpy().tobytes() if isinstance(value, torch.Generator) else repr(_state(value)).encode()
+        for value in held
+        if isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random)
+    )
+
+
+def _state(held: np.random.Generator | np.random.RandomState | random.Random) -> object:
+    match held:
+        case np.random.Generator():
+            return held.bit_generator.state
+        case np.random.RandomState():
+            return held.get_state(legacy=False)
+        case _:
+            return held.getstate()
 
 
 def global_seed(seed: int) -> None:

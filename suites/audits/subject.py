@@ -18,7 +18,9 @@ from torchstone.models.model import (
     Model,
     Sampler,
     Space,
+    Split,
 )
+from torchstone.suites.audits.state import generators, own_generators
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.dequantisation import Dequantiser, dequantiser_for
@@ -43,14 +45,14 @@ class Density(StrEnum):
 
 
 def draws_nothing(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch.Generator) -> bool:
-    """Whether a bound is had without any draw: from neither ``rng``, on the model's device, nor the global generator.
+    """Whether a bound is had without any draw: from ``rng``, a global generator, or one that the model holds.
 
     Answers that agree are not enough: those of an honest bound may all agree and be too large, where the rare low ones
     that its mean is owed to were not seen.
     """
-    before, everywhere = rng.get_state(), torch.get_rng_state()
+    before, everywhere, own = rng.get_state(), generators(), own_generators(model)
     first = ask_elbo(model, x, y, rng)
-    untouched = torch.equal(before, rng.get_state()) and torch.equal(everywhere, torch.get_rng_state())
+    untouched = torch.equal(before, rng.get_state()) and everywhere == generators() and own == own_generators(model)
     return untouched and torch.equal(first, ask_elbo(model, x, y, rng))
 
 
@@ -121,17 +123,23 @@ class Subject:
         return self.context.rng(f"audit/{purpose}", block, device="cpu")
 
     def test(self, n: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """The first ``n`` examples of the test split as stored, and labels where the model takes them."""
+        """``n`` examples of the test split as stored, and labels where the model takes them; see `examples_of`."""
         return self.examples_of("test", n)
 
     def train(self, n: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """The first ``n`` examples of the training split, in the same form."""
+        """``n`` examples of the training split, in the same form."""
         return self.examples_of("train", n)
 
     def examples_of(self, split: str, n: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """The first ``n`` examples of a split as stored, and labels where the model takes them."""
+        """``n`` examples of a split as stored, drawn anew for each seed, and labels where the model takes them.
+
+        Always the first of one and the same order: fewer are some of more. All of them come as they are stored.
+        """
         whole = self.data.split(split)
-        x, y = whole.batch(0, len(whole) if n is None else min(n, len(whole)))
+        if n is not None and n < len(whole):
+            index = torch.randperm(len(whole), generator=self.rng(f"examples/{split}"))[:n]
+            whole = Split(whole.x[index], None if whole.y is None else whole.y[index], whole.ids[index])
+        x, y = whole.batch(0, len(whole))
         return x, y if self.conditional else None
 
     def labels(self, n: int, rng: torch.Generator) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchstone.models.model import LatentVariable
+from torchstone.models.model import LatentVariable, ModelError
 from torchstone.models.randomness import draw
 from torchstone.suites.context import Context
 from torchstone.suites.latent.examples import Rows
@@ -16,7 +16,7 @@ from torchstone.suites.metrics.annealing import Annealed, anneal, anneal_back, c
 from torchstone.suites.metrics.annealing import upper_bound as upper_of
 from torchstone.suites.metrics.hmc import HMC, pilot
 from torchstone.suites.questions import ask_path
-from torchstone.suites.supports import unvalidated
+from torchstone.suites.supports import repeats, unvalidated
 
 __all__ = ["Annealing", "Bracket", "annealed", "bracketed", "sandwiched"]
 
@@ -142,7 +142,17 @@ def _pilot(model: LatentVariable, rows: Rows, how: Annealing, context: Context, 
 
 
 def _prior_draws(model: LatentVariable, rows: Rows, chains: int, rng: torch.Generator) -> Tensor:
-    """``(chains * N, *latent)``: chain after chain."""
+    """``(chains * N, *latent)``: chain after chain.
+
+    Raises:
+        ModelError: a number repeats in most of them, so that their density is none over real numbers, whatever it says.
+    """
     with torch.no_grad():
         prior = model.prior(rows.y)
-        return draw(prior, rng, (chains,) if prior.batch_shape else (chains, len(rows))).flatten(0, 1)
+        drawn = draw(prior, rng, (chains,) if prior.batch_shape else (chains, len(rows))).flatten(0, 1)
+    if repeats(drawn):
+        raise ModelError(
+            f"the prior of {type(model).__name__} draws numbers that repeat: Hamiltonian dynamics needs a density over "
+            "real numbers, and these have probabilities."
+        )
+    return drawn

@@ -500,3 +500,14 @@ class NotElsewhere(Masked):
         super().__setstate__(state)
         if self.born != os.getpid():
             raise RuntimeError("Nobody is at home here.")
+
+
+class RemembersInItsClass(Masked):
+    """Honest: keeps what it learned where no copy of it has it, in the class."""
+
+    learned: ClassVar[float] = 0.0
+
+    def conditionals(self, x, y=None):
+        given = super().conditionals(x, y)
+        pull = torch.linspace(0, type(self).learned, self.space.support.levels).to(given.logits)
+        return Categorical(logits=given.logits + pull)

@@ -47,6 +47,37 @@ def test_the_same_by_logits_pass(look):
     assert look(Clamping(), Sure(IMAGES), FIXTURES["images"].data()).finding.verdict == "pass"
 
 
+class Table(Autoregressive):
+    """Six levels in two places, of the log-probabilities that it is given, up to a constant."""
+
+    def __init__(self, *rows):
+        self.space, self.order = Space((2,), Discrete(6)), torch.arange(2)
+        self.logits = torch.tensor([rows[0], rows[-1]], dtype=torch.float64)
+
+    def conditionals(self, x, y=None):
+        return Categorical(logits=self.logits.expand(len(x), 2, 6))
+
+
+INF = math.inf
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        (([0, -1, -2, -27, -27, -27],), "flag"),
+        (([0, -1, -2, -3, -27, -27],), "pass"),  # two may be equal by chance
+        (([0, -1, -2, -14, -14, -14],), "pass"),  # counting may do that
+        (([0, -1, -2, -27, -27.1, -27.2],), "pass"),
+        (([0, -INF, -2, -27, -27, -27],), "flag"),  # impossible is another matter
+        (([0, -1, -INF, -INF, -INF, -INF],), "pass"),
+        (([0, -1, -2, -3, -4, -5], [0, -20, -25, -30, -30, -30]), "flag"),  # in one place only
+    ],
+)
+def test_a_floor_is_three_values_far_down_in_one_distribution(look, rows, verdict):
+    data = dataset(torch.randint(6, (40, 2), generator=torch.Generator().manual_seed(0)), 6)
+    assert look(Clamping(), Table(*rows), data).finding.verdict == verdict
+
+
 class Decoder(LatentVariable):
     """Values of nine levels around a latent, whose distribution keeps ``floor`` in every level."""
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torchstone_extension.audited import LOWER, Bits, DeepBits, Holes, Logistics, Pseudo, RareLoss, Undefined
@@ -13,7 +14,7 @@ from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.linear_gaussian import LinearGaussian
 from torchstone.suites.audits.floors import EntropyFloors
 from torchstone.suites.audits.references import jitter, references
-from torchstone.suites.audits.subject import Subject
+from torchstone.suites.audits.subject import Density, Subject
 from torchstone.suites.context import Context
 from torchstone.suites.data.embedded import digits
 from torchstone.suites.data.synthetic import Bernoulli, bernoulli, ising, linear_gaussian, mixture
@@ -145,3 +146,34 @@ def test_a_bound_that_is_right_in_the_mean_is_flagged_at_most(look):
     assert wild.verdict == "inconclusive" and wild.p_value is None
     rare = look(EntropyFloors(), RareLoss(), bernoulli(), examples=200).finding
     assert rare.verdict == "flag" and rare.p_value is None and "can only flag" in rare.witness
+
+
+class Secret(RareLoss):
+    """Draws from a generator of its own, or from numpy's: a bound with draws all the same."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.where, self.own = where, torch.Generator().manual_seed(0)
+
+    def elbo(self, x, y=None, *, rng):
+        if self.where == "numpy":
+            np.random.rand(1)
+            return super().elbo(x, rng=torch.Generator().manual_seed(1))
+        return super().elbo(x, rng=self.own)
+
+
+@pytest.mark.parametrize("where", ["numpy", "its own"])
+def test_a_bound_that_draws_in_secret_is_not_taken_for_one_without_draws(look, where):
+    subject = Subject(Secret(where), bernoulli(), Context(), 60)
+    assert subject.density is Density.NOISY
+    assert look(EntropyFloors(), Secret(where), bernoulli(), examples=200).finding.verdict == "flag"
+
+
+def test_examples_are_drawn_from_the_whole_split_and_fewer_are_some_of_more():
+    data = dataset(torch.arange(1000).view(-1, 1), 1000)
+    subject = Subject(Bits(), data, Context(), 60)
+    few, more = (subject.examples_of("test", n)[0].flatten() for n in (50, 200))
+    assert torch.equal(few, more[:50]) and len(more.unique()) == 200 and int(more.max()) > 800
+    other = Subject(Bits(), data, Context(seed=1), 60).examples_of("test", 50)[0].flatten()
+    assert not torch.equal(few, other)
+    assert torch.equal(subject.examples_of("test")[0].flatten(), torch.arange(1000))

@@ -1,5 +1,7 @@
 """A test split that the model remembers stands out against the other held-out one."""
 
+import math
+
 import pytest
 import torch
 from scipy.stats import mannwhitneyu
@@ -8,7 +10,11 @@ from torchstone_extension.cheats.units import TrainedOnTest
 from torchstone_extension.data import dataset
 from torchstone_extension.fixtures.honest import FIXTURES
 
+from torchstone.models import Continuous, ExplicitExact, Space, Split
 from torchstone.suites.audits.heldout import HeldOut
+from torchstone.suites.audits.subject import Subject
+from torchstone.suites.context import Context
+from torchstone.suites.data import Dataset
 from torchstone.suites.data.synthetic import bernoulli
 
 DATA = FIXTURES["mirrored"].data()
@@ -28,7 +34,8 @@ def test_who_remembers_the_test_split_is_flagged_and_nobody_else(look):
 
 
 def test_the_share_is_that_of_mann_and_whitney(look):
-    test, validation = (Bits().log_prob(bernoulli().split(name).x[:1000].long()) for name in ("test", "validation"))
+    subject = Subject(Bits(), bernoulli(), Context(), 60)
+    test, validation = (Bits().log_prob(subject.examples_of(name, 1000)[0]) for name in ("test", "validation"))
     expected = mannwhitneyu(test, validation, alternative="greater")
     finding = look(HeldOut(), Bits(), bernoulli()).finding
     wins = (test[:, None] > validation).double() + 0.5 * (test[:, None] == validation).double()
@@ -55,6 +62,31 @@ def test_a_split_that_is_merely_a_little_easier_is_not_accused(look):
 
     finding = look(HeldOut(), Zeros(), Mixed()).finding
     assert finding.verdict == "pass" and 0.55 < finding.statistic < 0.65
+
+
+class Height(ExplicitExact):
+    """Its density is the value itself."""
+
+    def __init__(self, undefined=False):
+        self.space, self.undefined = Space((1,), Continuous(-math.inf, math.inf)), undefined
+
+    def log_prob(self, x, y=None):
+        return torch.where(x.double()[:, 0] > 1.5, math.nan, x.double()[:, 0]) if self.undefined else x.double()[:, 0]
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(30, "pass"), (600, "flag")])
+def test_a_share_must_be_large_and_rare(look, n, verdict):
+    """Seven tenths of thirty are no evidence yet, and the certificate says how much would be."""
+    quantiles = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(n, dtype=torch.float64) + 0.5) / n)[:, None]
+    splits = {
+        name: Split(quantiles + shift, None, torch.arange(n) + n * place)
+        for place, (name, shift) in enumerate({"train": 0.0, "validation": 0.0, "test": 0.75}.items())
+    }
+    data = Dataset("heights", Height().space, splits, licence="CC0-1.0")
+    finding = look(HeldOut(), Height(), data).finding
+    assert finding.verdict == verdict and finding.statistic == pytest.approx(0.70, abs=0.01)
+    assert ("wins 86% of the time" if n == 30 else "wins 65% of the time") in finding.power
+    assert look(HeldOut(), Height(undefined=True), data).finding.statistic < 0.7  # what is no number is no gain
 
 
 def test_too_few_examples_say_so(look):

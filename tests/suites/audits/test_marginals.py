@@ -6,12 +6,13 @@ import pytest
 import torch
 from torchstone_extension.audited import Bits, DeepBits
 from torchstone_extension.cheats.densities import MarginalOfAnother, MarginalWithoutPrior, PriorAboveOne
+from torchstone_extension.data import dataset
 from torchstone_extension.fixtures.discrete import Together
 from torchstone_extension.fixtures.honest import FIXTURES
 from torchstone_extension.honest import Labelled
 
-from torchstone.models import Discrete, Space
-from torchstone.suites.audits.marginals import ConditionalMarginal, _densities
+from torchstone.models import Discrete, Joint, Space
+from torchstone.suites.audits.marginals import ConditionalMarginal, _densities, _points
 from torchstone.suites.audits.subject import Subject
 from torchstone.suites.context import Context
 from torchstone.suites.data.synthetic import bernoulli
@@ -66,16 +67,91 @@ def test_rounding_and_impossible_labels_are_honest(look, model):
 
 
 class Off(Together):
-    """Its marginal is a part in ten million too large."""
+    """Its marginal is a part in ten thousand too large."""
 
     def log_prob(self, x, y=None):
-        return super().log_prob(x, y) + (1e-7 if y is None else 0.0)
+        return super().log_prob(x, y) + (1e-4 if y is None else 0.0)
 
 
 @pytest.mark.parametrize("model", [MarginalWithoutPrior, MarginalOfAnother, PriorAboveOne, Off])
 def test_what_does_not_belong_together_is_proof(look, model):
     finding = look(ConditionalMarginal(), model(), DATA).finding
     assert finding.verdict == "fail" and finding.grade == "A"
+
+
+class Tables(torch.nn.Module, Joint):
+    """Naive Bayes in single precision, which keeps its probabilities and their logarithms apart: honest."""
+
+    def __init__(self):
+        super().__init__()
+        self.space = Space((4,), Discrete(5), 3)
+        table = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)).softmax(-1)
+        self.register_buffer("table", table)
+        self.register_buffer("logs", table.log())
+        self.register_buffer("labels", torch.tensor([0.5, 0.3, 0.2]).log())
+
+    def log_prior_label(self):
+        return self.labels
+
+    def log_prob(self, x, y=None):
+        place = torch.arange(4)
+        if y is None:
+            return (self.labels.exp()[:, None] * self.table[:, place, x].prod(-1)).sum(0).log()
+        return self.logs[y[:, None], place, x].sum(1)
+
+
+class Half(Together):
+    """States its p(y) in half precision, in which it adds up to 1.0057."""
+
+    def log_prior_label(self):
+        return super().log_prior_label().to(torch.bfloat16)
+
+    def log_prob(self, x, y=None):
+        if y is None:
+            return (self.log_prior_label().double() + self.every(x)).logsumexp(1)
+        return super().log_prob(x, y)
+
+
+class Lacking(Together):
+    """Leaves a tenth to a label that does not exist, and says so in its marginal, too."""
+
+    weights = (0.5, 0.2, 0.2)
+
+
+def test_what_was_rounded_once_is_no_proof(look):
+    labels = torch.arange(100) % 3
+    data = dataset(torch.randint(5, (100, 4), generator=torch.Generator().manual_seed(0)), 5, y=labels, classes=3)
+    assert look(ConditionalMarginal(), Tables(), data).finding.verdict in ("pass", "flag")
+    assert look(ConditionalMarginal(), Half(), DATA).finding.verdict in ("pass", "flag")
+
+
+def test_labels_that_lack_mass_harm_the_model_alone(look):
+    finding = look(ConditionalMarginal(), Lacking(), DATA).finding
+    assert finding.verdict == "flag" and "these add up to 0.9, and what is left over" in finding.witness
+
+
+class Spiked(Together):
+    """Has an infinite density at some examples, given one label."""
+
+    def every(self, x):
+        given = super().every(x)
+        spike = (x[:, :2] == 0).all(1) & (torch.arange(3)[:, None] == 1)
+        return torch.where(spike.T, math.inf, given)
+
+    def log_prob(self, x, y=None):
+        return super().log_prob(x) if y is None else self.every(x).gather(1, y[:, None])[:, 0]
+
+
+def test_an_infinite_density_is_told_and_not_compared(look):
+    finding = look(ConditionalMarginal(), Spiked(), DATA).finding
+    assert finding.verdict == "flag" and "count as impossible" in finding.witness
+
+
+def test_noise_is_asked_about_as_well_as_examples():
+    x = _points(Subject(Together(), DATA, Context(), 60))
+    images = Subject(Together(), DATA, Context(), 60).examples_of("test", 30)[0]
+    assert len(x) == 60 and torch.equal(x[:30], images) and not torch.equal(x[30:], images)
+    assert torch.equal(x[30:].sort(0).values, images.sort(0).values)  # each place keeps its values
 
 
 class NoLabels(Together):
