@@ -21,7 +21,10 @@ def variant(each: Measurement) -> Variant:
 
 
 def labels(found: Sequence[Measurement]) -> dict[Variant, str]:
-    """A label for each variant: the settings that differ among the variants of its model, as ``name=value``."""
+    """A label for each variant: the settings that differ among the variants of its model, as ``name=value``.
+
+    A budget stands for the sizes that follow from it.
+    """
     groups: dict[tuple[str, ...], dict[Variant, dict[str, Any]]] = {}
     for each in {variant(each): each for each in found}.values():
         settings = json.loads(_without_seed(each.settings)) | ({"code": each.code[:7]} if each.code else {})
@@ -32,11 +35,20 @@ def labels(found: Sequence[Measurement]) -> dict[Variant, str]:
 def _told_apart(group: Mapping[Variant, Mapping[str, Any]]) -> dict[Variant, str]:
     keys = sorted({key for settings in group.values() for key in settings})
     telling = [key for key in keys if len({json.dumps(each.get(key)) for each in group.values()}) > 1]
+    telling = [key for key in telling if not _follows_budget(key, list(group.values()))]
     names = {key: _short(key, telling) for key in telling}
     return {
         each: ", ".join(f"{names[key]}={_word(settings[key])}" for key in telling if key in settings)
         for each, settings in group.items()
     }
+
+
+def _follows_budget(key: str, group: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``key`` is a size that a budget sets, steps or draws, and has one value for each budget."""
+    if key != "steps" and not key.startswith("suite."):
+        return False
+    pairs = {(json.dumps(each.get("budget")), json.dumps(each.get(key))) for each in group}
+    return len(pairs) == len({budget for budget, _ in pairs})
 
 
 def _short(key: str, others: Sequence[str]) -> str:

@@ -161,6 +161,8 @@ def _spread(numbers: Sequence[float]) -> float | None:
     if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
         return None
     center = sum(numbers) / len(numbers)
+    if all(math.isclose(each, center, rel_tol=1e-12) for each in numbers):
+        return 0.0  # what is left is rounding
     return math.sqrt(sum((each - center) * (each - center) for each in numbers) / (len(numbers) - 1))
 
 

@@ -118,6 +118,29 @@ def test_another_code_is_another_row(make):
     assert [row.label for row in block.rows] == ["code=aaaaaaa", "code=bbbbbbb"]
 
 
+def test_a_budget_stands_for_the_sizes_that_follow_from_it_and_for_no_other(make):
+    """Steps and draws come with the budget; a choice of draws beside it is told."""
+
+    def row(budget, steps, draws, width=8):
+        chosen = {"budget": budget, "steps": steps, "suite": {"draws": draws}, "model": {"width": width}}
+        return make(settings=chosen)
+
+    sizes = [row("quick", 700, 1000), row("standard", 7000, 5000)]
+    (block,) = blocks_of(*sizes).blocks
+    assert [each.label for each in block.rows] == ["budget=quick", "budget=standard"]
+    (block,) = blocks_of(*sizes, row("quick", 700, 2000)).blocks
+    assert {each.label for each in block.rows} == {
+        "budget=quick, draws=1000", "budget=standard, draws=5000", "budget=quick, draws=2000",
+    }  # fmt: skip
+    (block,) = blocks_of(row("quick", 700, 1000, 8), row("standard", 7000, 5000, 16)).blocks
+    assert [each.label for each in block.rows] == ["budget=quick, width=8", "budget=standard, width=16"]
+
+
+def test_a_spread_that_is_rounding_is_none(make):
+    (block,) = blocks_of(*(make(bits=1.9 + seed * 1e-15, seed=seed) for seed in range(3))).blocks
+    assert block.rows[0].cells["bits_per_dim"].seed_sd == 0.0
+
+
 def test_the_newest_of_an_identity_counts(make):
     old = make(bits=1.0, identity="same", started="2026-01-01T00:00:00+00:00")
     new = make(bits=2.0, identity="same", started="2026-01-02T00:00:00+00:00")
