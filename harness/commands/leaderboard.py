@@ -33,7 +33,7 @@ def leaderboard(results: Path, output: Path | None, title: str, references: bool
     It needs no network. index.html has the tables, with ranks that ties share, uncertainties, audits and pictures;
     beside it lie the records and certificates that it links to. A folder that holds anything else is left alone.
     """
-    from torchstone.results.leaderboard.folder import check_free
+    from torchstone.results.leaderboard.folder import check_apart, check_free
     from torchstone.results.leaderboard.names import counted
     from torchstone.results.leaderboard.page import leaderboard as make
     from torchstone.results.record import RecordError
@@ -46,6 +46,10 @@ def leaderboard(results: Path, output: Path | None, title: str, references: bool
         check_free(output)
     except RecordError as error:
         raise InputError(f"--output {error}.") from error
+    try:
+        check_apart(results, output)
+    except RecordError as error:
+        raise InputError(f"--results {error}.") from error
     with uncollected():
         made = make(results, output, title=title, references=published() if references else ())
     for problem in made.problems:

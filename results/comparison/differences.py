@@ -18,6 +18,7 @@ RESAMPLES = 10_000
 _BATCH = 2_000_000  # values that one step of the bootstrap holds
 # What rounding leaves of values that differ by one constant, relative to each of them: sums of many float32.
 _ROUNDING = 1e-12
+_TOO_LARGE = "The numbers are too large for their difference, or its standard error, to be one."
 
 
 @final
@@ -54,13 +55,18 @@ class Difference:
 
     @property
     def degrees(self) -> float:
-        """Degrees of freedom of the whole, by Satterthwaite (Biometrics Bulletin, 1946)."""
+        """Degrees of freedom of the whole, by Satterthwaite (Biometrics Bulletin, 1946), but no more than seeds have.
+
+        With two or three seeds the spread often comes out small by chance. Satterthwaite would then give the whole the
+        many degrees of freedom of the examples, just where the error is too small.
+        """
         parts = ((self.stderr or 0.0, self.freedom), (self.seed_stderr or 0.0, self.seed_freedom))
-        whole = sum(error**2 for error, _ in parts)
+        whole = math.hypot(*(error for error, _ in parts))
         if not whole:
             return self.freedom
-        within = sum((error**2 / whole) ** 2 / freedom for error, freedom in parts)
-        return 1 / within if within else math.inf
+        within = sum((error / whole) ** 4 / freedom for error, freedom in parts)
+        together = 1 / within if within else math.inf
+        return min(together, self.seed_freedom) if self.seed_stderr else together
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """The two-sided t interval; None where there is no standard error."""
@@ -126,16 +132,21 @@ def paired(a: ArrayLike, b: ArrayLike, *, worst: float = math.inf) -> Difference
     n, same = len(first), bool(np.array_equal(first, second, equal_nan=True))
     if same:
         return Difference(0.0, 0.0, math.inf, True, n, True)
-    means = [float(each.mean()) if np.isfinite(each).all() else worst for each in (first, second)]
-    if not all(map(math.isfinite, means)):
-        return replace(_infinite(*means), paired=True, n=n)
-    differences = first - second
-    if n == 1:
-        return Difference(float(differences[0]), None, paired=True, n=1, note="One example has no standard error.")
-    strayed = np.abs(differences - np.median(differences))
-    constant = bool((strayed <= _ROUNDING * np.maximum(np.abs(first), np.abs(second))).all())
-    spread = 0.0 if constant else float(differences.std(ddof=1))
-    return Difference(float(differences.mean()), spread / math.sqrt(n), n - 1, True, n)
+    with np.errstate(over="ignore"):
+        means = [float(each.mean()) if np.isfinite(each).all() else worst for each in (first, second)]
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            return replace(_infinite(*means), paired=True, n=n)
+        differences = first - second
+        largest = float(np.abs(differences).max())
+        if not math.isfinite(largest):
+            return Difference(math.nan, None, paired=True, n=n, note=_TOO_LARGE)
+        if n == 1:
+            return Difference(float(differences[0]), None, paired=True, n=1, note="One example has no standard error.")
+        shares = differences / largest  # whose squares are numbers
+        strayed = np.abs(shares - np.median(shares))
+        constant = bool((strayed <= _ROUNDING * np.maximum(np.abs(first), np.abs(second)) / largest).all())
+    spread = 0.0 if constant else largest * float(shares.std(ddof=1))
+    return Difference(largest * float(shares.mean()), spread / math.sqrt(n), n - 1, True, n)
 
 
 def unpaired(
@@ -162,6 +173,8 @@ def unpaired(
         verb = "has" if len(lacking) == 2 else "has not"
         return Difference(a - b, None, note=f"{which} {verb} a standard error that is a finite number.")
     stderr = math.hypot(stderr_a, stderr_b)
+    if not (math.isfinite(a - b) and math.isfinite(stderr)):
+        return Difference(a - b, None, note=_TOO_LARGE)
     parts = [(stderr_a, n_a), (stderr_b, n_b)]
     within = sum((error / stderr) ** 4 / (n - 1) for error, n in parts if n is not None and n > 1) if stderr else 0.0
     return Difference(a - b, stderr, 1 / within if within else math.inf)
@@ -171,6 +184,8 @@ def exactly(a: float, b: float) -> Difference:
     """``a - b`` of two numbers that have no noise, such as a count of parameters."""
     if not (math.isfinite(a) and math.isfinite(b)):
         return _infinite(a, b)
+    if not math.isfinite(a - b):
+        return Difference(a - b, None, note=_TOO_LARGE)
     return Difference(a - b, 0.0, same=a == b)
 
 
@@ -235,6 +250,8 @@ def _infinite(a: float, b: float) -> Difference:
 
 
 def _with_seeds(difference: Difference, error: float, freedom: float) -> Difference:
+    if not math.isfinite(error):
+        return replace(difference, stderr=None, note=_TOO_LARGE)
     return replace(difference, same=difference.same and not error, seed_stderr=error, seed_freedom=freedom)
 
 
@@ -243,10 +260,14 @@ def _usable(error: float | None) -> bool:
 
 
 def _error_of_mean(values: Sequence[float]) -> float:
-    center = math.fsum(values) / len(values)
-    variance = math.fsum((each - center) ** 2 for each in values) / (len(values) - 1)
-    error = math.sqrt(variance / len(values))
-    return 0.0 if error <= _ROUNDING * max(map(abs, values)) else error
+    largest = max(map(abs, values))
+    if not largest or not math.isfinite(largest):
+        return largest
+    shares = [each / largest for each in values]  # whose squares are numbers
+    center = math.fsum(shares) / len(shares)
+    variance = math.fsum((each - center) ** 2 for each in shares) / (len(shares) - 1)
+    error = math.sqrt(variance / len(shares))
+    return 0.0 if error <= _ROUNDING else largest * error
 
 
 def _quantile(level: float, degrees: float) -> float:

@@ -7,14 +7,15 @@ from typing import Any
 
 from torchstone.results.record import ENVIRONMENT_KEYS, Environment
 
-__all__ = ["CALIBRATION", "SINGLE_RUN", "is_of_run", "is_portable", "is_speed", "machine", "rescaled"]
+__all__ = ["BUSY", "CALIBRATION", "SINGLE_RUN", "is_of_run", "is_portable", "is_speed", "machine", "rescaled"]
 
 CALIBRATION = "matmul_rate"  # the score that the throughput suite gives of the machine itself, timed beside the others
 
-SINGLE_RUN = (
+BUSY = (
     "A single run does not show how far another on the same machine would be from it, and a busy machine looks like a "
-    "slow model: give both sides several, such as seed=0,1,2."
+    "slow model"
 )
+SINGLE_RUN = f"{BUSY}: give both sides several, such as seed=0,1,2."
 
 _TIMES = frozenset({"s", "ms", "us", "µs", "ns"})
 _OF_MACHINE = frozenset({"MiB", "J"})

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
 from torchstone.results.text.numbers import plain
 
-__all__ = ["Axis", "Tick", "axis"]
+__all__ = ["BEYOND", "Axis", "Tick", "axis", "reach"]
 
+BEYOND = "is not drawn: its numbers are too large, or too far apart, for an axis."
+
+_REACH = 1.96  # standard errors of an interval of 95 %
+_LEAST = sys.float_info.min  # what is smaller has few digits, and no steps between round numbers
 _DECADES = 1.3  # that positive numbers span before their axis is logarithmic
 
 
@@ -50,23 +55,29 @@ class Axis:
         return math.log10(number) if self.logarithmic else number
 
 
-def axis(numbers: Iterable[float], start: float, end: float, *, logarithmic: bool | None = None) -> Axis:
-    """An axis that holds all of ``numbers``, with some room at its ends.
+def axis(numbers: Iterable[float], start: float, end: float, *, logarithmic: bool | None = None) -> Axis | None:
+    """An axis that holds all of ``numbers``, with some room at its ends; None where its length would not be finite.
 
     Args:
-        numbers: finite, one at least.
+        numbers: one at least; with one that is not finite there is no axis.
         start: place of its low end.
         end: place of its high end.
         logarithmic: whether it is; None: where all are positive and they span more than a factor of twenty.
     """
     there = list(numbers)
+    if not all(map(math.isfinite, there)):
+        return None
     low, high = min(there), max(there)
     if logarithmic is None:
-        logarithmic = low > 0 and math.log10(high / low) > _DECADES
-    if logarithmic:
-        return Axis(low / 1.3, high * 1.3, start, end, True)
-    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return Axis(low - room, high + room, start, end)
+        logarithmic = low > 0 and math.log10(high) - math.log10(low) > _DECADES
+    room = next((each for each in (0.06 * (high - low), 0.05 * abs(high)) if each > _LEAST), 1.0)
+    made = Axis(low / 1.3, high * 1.3, start, end, True) if logarithmic else Axis(low - room, high + room, start, end)
+    return made if math.isfinite(made.high - made.low) and (made.low > 0 or not logarithmic) else None
+
+
+def reach(stderr: float | None) -> float:
+    """Half an interval of 95 %; nothing where there is no standard error that is one."""
+    return _REACH * stderr if stderr is not None and math.isfinite(stderr) and stderr >= 0 else 0.0
 
 
 def _round(low: float, high: float) -> list[float]:
@@ -80,7 +91,7 @@ def _round(low: float, high: float) -> list[float]:
 
 def _powers(low: float, high: float) -> list[float]:
     """Powers of ten, seven at most; and between them twos and fives where there are two at most."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first, last = math.floor(math.log10(low)), min(math.ceil(math.log10(high)), sys.float_info.max_10_exp)
     inside = [exponent for exponent in range(first, last + 1) if low <= 10.0**exponent <= high]
     if len(inside) > 2:
         return [10.0**exponent for exponent in inside[:: -(-len(inside) // 7)]]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import final
 
+from torchstone.results.leaderboard.axes import reach
 from torchstone.results.leaderboard.reading import Found
 from torchstone.results.reading.grades import Certified
+from torchstone.results.store import age
 from torchstone.results.tables.table import Block, Cell, Row
 
 __all__ = ["THROUGHPUT", "Cost", "cost"]
@@ -15,7 +19,6 @@ __all__ = ["THROUGHPUT", "Cost", "cost"]
 THROUGHPUT = "throughput"  # the suite whose records are measurements of cost
 _RATES = ("sample_rate", "log_prob_rate", "encode_rate")
 _PARAMETERS = "parameters"
-_REACH = 1.96  # standard errors of an interval of 95 %
 
 
 @final
@@ -45,9 +48,10 @@ def cost(block: Block, found: Mapping[str, Found], throughput: Sequence[Block]) 
 
 
 def _measured(block: Block, found: Mapping[str, Found], speeds: Block) -> Iterable[Cost]:
-    """A cost for each metric of ``speeds`` that is one."""
+    """A cost for each metric of ``speeds`` that is one; where several of its rows fit, by the newest of them."""
     names = {column.name for column in speeds.columns}
-    by_content = {content: row for row in speeds.rows for content in _contents(row, found)}
+    by_age = sorted(speeds.rows, key=lambda row: _newest(row, found))
+    by_content = {content: row for row in by_age for content in _contents(row, found)}
     matching = {
         place: next((by_content[content] for content in _contents(row, found) if content in by_content), None)
         for place, row in enumerate(block.rows)
@@ -57,9 +61,18 @@ def _measured(block: Block, found: Mapping[str, Found], speeds: Block) -> Iterab
             continue
         cells = {place: row.cells[name] for place, row in matching.items() if row is not None and name in row.cells}
         convert = _plain if name == _PARAMETERS else _time
-        rows = {place: convert(cell) for place, cell in cells.items() if cell.value > 0}
+        rows = _finite({place: convert(cell) for place, cell in cells.items() if 0 < cell.value < math.inf})
         label = "parameters" if name == _PARAMETERS else f"milliseconds per example (1 / {name})"
         yield Cost(label, f"{name} of {speeds.caption}", rows)
+
+
+def _newest(row: Row, found: Mapping[str, Found]) -> tuple[datetime, str]:
+    return max((age(found[id].measurement.started), id) for id in row.records)
+
+
+def _finite(rows: Mapping[int, tuple[float, float, float]]) -> dict[int, tuple[float, float, float]]:
+    """What can be drawn: a cost that is no finite number is none."""
+    return {place: costs for place, costs in rows.items() if all(map(math.isfinite, costs))}
 
 
 def _contents(row: Row, found: Mapping[str, Found]) -> list[Certified]:
@@ -70,8 +83,8 @@ def _contents(row: Row, found: Mapping[str, Found]) -> list[Certified]:
 
 def _time(cell: Cell) -> tuple[float, float, float]:
     """A rate, as milliseconds for each example."""
-    reach = min(_REACH * (cell.stderr or 0.0), 0.9 * cell.value)
-    return 1e3 / cell.value, 1e3 / (cell.value + reach), 1e3 / (cell.value - reach)
+    each, share = 1e3 / cell.value, min(reach(cell.stderr) / cell.value, 0.9)
+    return each, each / (1 + share), each / (1 - share)
 
 
 def _plain(cell: Cell) -> tuple[float, float, float]:
@@ -88,4 +101,5 @@ def _wall_clock(block: Block, found: Mapping[str, Found]) -> Cost | None:
         "the seconds that a record took on whatever machine it was made, with the fitting where its weights were not "
         "kept already, and the spread over the seeds: no measurement of speed"
     )
-    return Cost("wall-clock seconds of the record", words, rows) if rows else None
+    known = _finite(rows)
+    return Cost("wall-clock seconds of the record", words, known) if known else None

@@ -82,10 +82,12 @@ class Examples:
             columns = unpack(path.read_bytes(), found.arrays)
         except (OSError, KeyError, RecordError):
             return None
-        if column.name not in columns or not len(columns[column.name]):
+        value = found.measurement.values.get(column.name)
+        if value is None or column.name not in columns or not len(columns[column.name]):
             return None
-        numbers, mean = columns[column.name], found.measurement.values[column.name].value
-        average = float(np.mean(numbers))
+        numbers, mean = columns[column.name], value.value
+        with np.errstate(over="ignore", invalid="ignore"):
+            average = float(np.mean(numbers))
         for sign in (1.0, -1.0):  # some suites keep costs, and print gains
             if math.isclose(sign * average, mean, rel_tol=_ROUNDING):
                 order = np.argsort(columns["id"])
@@ -100,4 +102,5 @@ def _averaged(seeds: Sequence[Values]) -> Values | None:
     first = seeds[0]
     if not all(np.array_equal(each.ids, first.ids) for each in seeds):
         return None
-    return Values(first.ids, np.mean([each.numbers for each in seeds], axis=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Values(first.ids, np.mean([each.numbers for each in seeds], axis=0))

@@ -11,7 +11,7 @@ from pathlib import Path
 from torchstone.results.files import TEMPORARY, remove, write_whole
 from torchstone.results.record import RecordError
 
-__all__ = ["CERTIFICATES", "INDEX", "MARKER", "RECORDS", "check_free", "publish"]
+__all__ = ["CERTIFICATES", "INDEX", "MARKER", "RECORDS", "check_apart", "check_free", "publish"]
 
 MARKER = ".torchstone-leaderboard"
 INDEX = "index.html"
@@ -38,6 +38,21 @@ def check_free(output: Path) -> None:
             f"{output}: it holds other things already ({shown}), and nothing is overwritten; name a folder that is "
             "not there yet, an empty one, or one that holds a leaderboard"
         )
+    for name in (RECORDS, CERTIFICATES):
+        if (output / name).is_symlink():
+            raise RecordError(
+                f"{output}: {name} in it is a link to another folder, of which files would be removed; remove the "
+                "link, or name another folder"
+            )
+
+
+def check_apart(results: Path, output: Path) -> None:
+    """Raises RecordError where ``results`` lie in ``output``, from which records are removed; nothing is touched."""
+    if results.resolve().is_relative_to(output.resolve()):
+        raise RecordError(
+            f"{results}: it lies in {output}, the folder of the page, from which records are removed that the page "
+            "does not link to; copy the records to another folder, and name that"
+        )
 
 
 def publish(output: Path, page: bytes, records: Mapping[str, Path], certificates: Mapping[str, bytes]) -> None:
@@ -53,7 +68,7 @@ def publish(output: Path, page: bytes, records: Mapping[str, Path], certificates
         certificates: pages of ``certificates``, by name.
 
     Raises:
-        RecordError: `check_free` does, or something cannot be written.
+        RecordError: `check_free` raises it, or something cannot be written.
     """
     check_free(output)
     try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, Any, Literal, final
 
-from torchstone.results.leaderboard.axes import Axis, axis
+from torchstone.results.leaderboard.axes import BEYOND, Axis, axis
 from torchstone.results.leaderboard.examples import Values
 from torchstone.results.leaderboard.names import cut, name
 from torchstone.results.leaderboard.scatter import FRAME
 from torchstone.results.tables.table import Block
 from torchstone.results.text.numbers import plain, shortened
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Histogram", "Histograms", "histograms"]
 
@@ -25,12 +29,15 @@ _HEIGHT = 48.0  # of a row
 @final
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """One row: its name and the line it stands on, the outline of its bars, and the place of its mean."""
+    """One row: its name and the line it stands on, the outline of its bars, and the place of its mean.
+
+    A mean that lies beyond the axis has no place, and is said beside the name.
+    """
 
     name: str
     base: float
     path: str
-    mean: float
+    mean: float | None
     top: float
 
 
@@ -47,8 +54,11 @@ class Histograms:
     caption: str
 
 
-def histograms(block: Block, values: Mapping[int, Values]) -> Histograms | None:
-    """The values of the best rows among those that have any; None where none has."""
+def histograms(block: Block, values: Mapping[int, Values]) -> Histograms | str | None:
+    """The values of the best rows among those that have any; None where none has.
+
+    In a sentence why they are left out, where no axis holds them.
+    """
     import numpy as np
 
     shown = dict(list(values.items())[:ROWS])
@@ -56,8 +66,10 @@ def histograms(block: Block, values: Mapping[int, Values]) -> Histograms | None:
         return None
     headline, (left, right, top, _) = block.columns[0], FRAME
     every = np.concatenate([own.numbers for own in shown.values()])
-    low, high = (float(each) for each in np.quantile(every, (0.002, 0.998)))
-    x = axis((low, high), left, right, logarithmic=False)
+    there = every[np.isfinite(every)]
+    x = axis(_between(there, 0.002, 0.998), left, right, logarithmic=False) if there.size else None
+    if x is None:
+        return f"A histogram of {cut(headline.name)} over examples {BEYOND}"
     edges = np.linspace(x.low, x.high, _BINS + 1)
     counts = {place: np.histogram(np.clip(own.numbers, x.low, x.high), edges)[0] for place, own in shown.items()}
     tallest = max(count.max() / count.sum() for count in counts.values())
@@ -65,14 +77,17 @@ def histograms(block: Block, values: Mapping[int, Values]) -> Histograms | None:
     for number, (place, own) in enumerate(shown.items()):
         row, base = block.rows[place], top + (number + 1) * _HEIGHT
         heights = [float(share) for share in counts[place] / counts[place].sum() / tallest * (_HEIGHT - _GAP)]
-        mean, whole = float(own.numbers.mean()), name(row)
+        mean, whole = _mean(own.numbers), name(row)
+        within = x.low <= mean <= x.high
+        beside = "" if within else f": mean {plain(mean)}, beyond the axis"
         outline = "".join(
             f"V{base - each:.1f}H{x.at(float(edge)):.1f}" for each, edge in zip(heights, edges[1:], strict=True)
         )
         path = f"M{left} {base:.1f}{outline}V{base:.1f}Z"
         top_of = round(base - _HEIGHT + _GAP, 1)
-        rows.append(Histogram(shortened(whole, _LETTERS), round(base, 1), path, x.at(mean), top_of))
-        lower, upper = (plain(float(each)) for each in np.quantile(own.numbers, (0.05, 0.95)))
+        short = shortened(whole, _LETTERS - len(beside)) + beside
+        rows.append(Histogram(short, round(base, 1), path, x.at(mean) if within else None, top_of))
+        lower, upper = map(plain, _between(own.numbers, 0.05, 0.95))
         words.append(f"{whole}: mean {plain(mean)}, nine in ten from {lower} to {upper}")
     return Histograms(
         x,
@@ -83,3 +98,19 @@ def histograms(block: Block, values: Mapping[int, Values]) -> Histograms | None:
         f"Examples: how {cut(headline.name)} is spread over them, for the best rows whose values were read; the line "
         "marks the mean, the outermost bars hold all that lies beyond, and several seeds are averaged.",
     )
+
+
+def _mean(numbers: np.ndarray[Any, Any]) -> float:
+    """The mean; of numbers whose sum is none, by their shares of the largest."""
+    largest = float(abs(numbers).max())
+    return largest * float((numbers / largest).mean()) if math.isfinite(largest) and largest else float(numbers.mean())
+
+
+def _between(numbers: np.ndarray[Any, Any], low: float, high: float) -> tuple[float, float]:
+    """Two quantiles; of numbers that are not all finite, such as are among them."""
+    import numpy as np
+
+    method: Literal["linear", "inverted_cdf"] = "linear" if np.isfinite(numbers).all() else "inverted_cdf"
+    with np.errstate(over="ignore", invalid="ignore"):
+        first, last = np.quantile(numbers, (low, high), method=method)
+    return float(first), float(last)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from torchstone.results.leaderboard.axes import Axis, Tick, axis
+from torchstone.results.leaderboard.axes import BEYOND, Axis, Tick, axis, reach
 from torchstone.results.leaderboard.names import cut
 from torchstone.results.leaderboard.reading import Found
 from torchstone.results.leaderboard.scatter import FRAME
@@ -22,7 +22,6 @@ __all__ = ["Dot", "History", "Line", "histories", "history"]
 LINES = 6  # models that are drawn, those of the most records
 _TICKS = 5
 _LETTERS = 50  # of a name
-_REACH = 1.96
 
 
 @final
@@ -68,17 +67,25 @@ def histories(records: Sequence[Found]) -> dict[tuple[Any, ...], list[Found]]:
     return groups
 
 
-def history(block: Block, first: Found, groups: Mapping[tuple[Any, ...], Sequence[Found]]) -> History | None:
+def history(
+    block: Block, found: Mapping[str, Found], groups: Mapping[tuple[Any, ...], Sequence[Found]]
+) -> History | str | None:
     """The headline of ``block`` over time; None where no seed of a model was measured twice.
+
+    In a sentence why it is left out, where no axis holds it.
 
     Args:
         block: of a table.
-        first: a record of it.
+        found: the records by id.
         groups: of `histories`.
     """
     headline = block.columns[0]
-    found = [each for each in groups[_shared(first.measurement)] if math.isfinite(_value(each, headline.name))]
-    repeated = _repeated(found)
+    members = [found[id] for row in block.rows for id in row.records]
+    first = next((each for each in members if next(iter(each.measurement.values)) == headline.name), None)
+    if first is None:
+        return None
+    alike = groups[_shared(first.measurement)]
+    repeated = _repeated([each for each in alike if math.isfinite(_value(each, headline.name))])
     if not repeated:
         return None
     drawn = [each for members in repeated.values() for each in members]
@@ -87,6 +94,8 @@ def history(block: Block, first: Found, groups: Mapping[tuple[Any, ...], Sequenc
     x = Axis(-0.3, len(moments) - 0.7, left, right)
     upwards = (bottom, top) if headline.higher_is_better else (top, bottom)
     y = axis([end for each in drawn for end in _ends(each, headline.name)], *upwards, logarithmic=False)
+    if y is None:
+        return f"The history of {cut(headline.name)} {BEYOND}"
     places = {moment: x.at(number) for number, moment in enumerate(moments)}
     names = labels([replace(each.measurement, code=None) for each in drawn])
     lines = []
@@ -145,8 +154,7 @@ def _value(each: Found, metric: str) -> float:
 
 def _ends(each: Found, metric: str) -> tuple[float, float]:
     value = each.measurement.values[metric]
-    reach = _REACH * value.stderr if value.stderr is not None and math.isfinite(value.stderr) else 0.0
-    return value.value - reach, value.value + reach
+    return value.value - reach(value.stderr), value.value + reach(value.stderr)
 
 
 def _moment(each: Found) -> str:

@@ -13,7 +13,7 @@ from torchstone.results.leaderboard.certificates import certificate_pages
 from torchstone.results.leaderboard.columns import Heading, columns
 from torchstone.results.leaderboard.costs import THROUGHPUT, cost
 from torchstone.results.leaderboard.examples import Examples
-from torchstone.results.leaderboard.folder import INDEX, check_free, publish
+from torchstone.results.leaderboard.folder import INDEX, check_apart, check_free, publish
 from torchstone.results.leaderboard.histograms import Histograms, histograms
 from torchstone.results.leaderboard.history import History, histories, history
 from torchstone.results.leaderboard.names import counted, cut
@@ -60,9 +60,10 @@ def leaderboard(
         references: published numbers, to be shown apart from the measured ones.
 
     Raises:
-        RecordError: there are no records, or ``output`` may not or cannot be written.
+        RecordError: there are no records, they lie in ``output``, or that may not or cannot be written.
     """
     check_free(output)
+    check_apart(results, output)
     reading = read(results)
     if not reading.count:
         raise RecordError(f"{results}: there are no records to show; make some with `bench run suite=density`")
@@ -147,16 +148,19 @@ def _shown(block: Block, sources: _Sources) -> _Shown:
     shown = columns(block, ranks, found, sources.reading.certificates)
     own = block.suite not in (CERTIFICATE, THROUGHPUT)  # neither is a quality that anything is paid for
     price = cost(block, found, sources.speeds) if own and len(block.rows) > 1 else None
+    paid = scatter(block, price) if price is not None else None
+    spread, time = histograms(block, values), history(block, found, sources.histories)
+    undrawn = [picture for picture in (paid, spread, time) if isinstance(picture, str)]
     return _Shown(
         shortened(block.caption, _LINE),
         shortened(legend(block), _LINE),
         tuple(heading for heading, _ in shown),
         tuple(zip(*(cells for _, cells in shown), strict=True)),
         ranks.words,
-        tuple(shortened(note, _LINE) for note in block.notes),
-        scatter(block, price) if price is not None else None,
-        histograms(block, values),
-        history(block, found[block.rows[0].records[0]], sources.histories),
+        tuple(shortened(note, _LINE) for note in (*undrawn, *block.notes)),
+        None if isinstance(paid, str) else paid,
+        None if isinstance(spread, str) else spread,
+        None if isinstance(time, str) else time,
         tuple(id for row in block.rows for id in row.records),
     )
 

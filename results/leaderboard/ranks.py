@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.comparison.differences import Difference, over_seeds, paired, unpaired
+from torchstone.results.comparison.differences import Difference, exactly, over_seeds, paired, unpaired
+from torchstone.results.comparison.speeds import BUSY, is_of_run
 from torchstone.results.leaderboard.examples import FILES_OF_ALL, FILES_OF_ONE, Values
 from torchstone.results.leaderboard.names import counted, cut
 from torchstone.results.leaderboard.reading import Found
+from torchstone.results.reading.measurements import Value
 from torchstone.results.record import Kind
 from torchstone.results.tables.table import Block, Cell, Column, Row
 
@@ -41,13 +43,18 @@ def ranking(block: Block, values: Mapping[int, Values], found: Mapping[str, Foun
     t test of the difference, and where it is worse it leads a rank of its own: one more than the rows above it. The
     level is `ALPHA` over the number of all pairs of rows, so that it holds whichever rows come out as leaders.
 
+    The noise of a speed shows only between runs: a row with a single one has no rank.
+
     Args:
         block: of a table.
         values: the per-example values of some of its rows, by their places.
         found: the records of all of them, by id.
     """
     headline, rows = block.columns[0], block.rows
-    testable = [place for place, row in enumerate(rows) if _testable(row, headline, place in values)]
+    single = {place for place, row in enumerate(rows) if is_of_run(headline.unit) and _single(row, headline, found)}
+    testable = [
+        place for place, row in enumerate(rows) if place not in single and _testable(row, headline, place in values)
+    ]
     pairs = len(testable) * (len(testable) - 1) // 2
     ranks: dict[int, int] = {}
     tests: list[Difference] = []
@@ -64,12 +71,20 @@ def ranking(block: Block, values: Mapping[int, Values], found: Mapping[str, Foun
     last = len(ranks) + 1
     ranks |= {place: last for place, row in enumerate(rows) if _infinitely_bad(row, headline)}
     given = tuple(ranks.get(place) if len(ranks) > 1 else None for place in range(len(rows)))
-    return Ranking(given, _words(headline, given, tests, pairs))
+    words = [_words(headline, given, tests, pairs, len(single)), _alone(len(single)) if len(rows) > 1 else ""]
+    return Ranking(given, " ".join(each for each in words if each))
 
 
 def _testable(row: Row, headline: Column, has_values: bool) -> bool:
     cell = row.cells.get(headline.name)
-    return cell is not None and math.isfinite(cell.value) and (has_values or _usable(cell))
+    known = has_values or is_of_run(headline.unit)
+    return cell is not None and math.isfinite(cell.value) and (known or _usable(cell))
+
+
+def _single(row: Row, headline: Column, found: Mapping[str, Found]) -> bool:
+    """Whether its number, which is finite, is of one run alone."""
+    cell = row.cells.get(headline.name)
+    return cell is not None and math.isfinite(cell.value) and len(_measured(row, headline.name, found)) < 2
 
 
 def _usable(cell: Cell) -> bool:
@@ -85,20 +100,32 @@ def _infinitely_bad(row: Row, headline: Column) -> bool:
 def _difference(
     block: Block, place: int, leader: int, values: Mapping[int, Values], found: Mapping[str, Found]
 ) -> Difference:
-    """Row less leader, with all the noise that is known: of the examples, and of the seeds where both have several."""
+    """Row less leader, with all the noise that is known: of the examples, and of the seeds where both have several.
+
+    That of a speed is the spread over the runs, and nothing else.
+    """
     import numpy as np
 
-    name, rows = block.columns[0].name, [block.rows[each] for each in (place, leader)]
+    headline, rows = block.columns[0], [block.rows[each] for each in (place, leader)]
+    first, second = (row.cells[headline.name] for row in rows)
+    measured = [_measured(row, headline.name, found) for row in rows]
+    means = [[value.value for value in by_seed.values()] for by_seed in measured]
+    if is_of_run(headline.unit):
+        return over_seeds(exactly(first.value, second.value), *means, matched=False)
     a, b = values.get(place), values.get(leader)
     if a is not None and b is not None and np.array_equal(a.ids, b.ids):
         difference = paired(a.numbers, b.numbers)
     else:
-        first, second = (row.cells[name] for row in rows)
-        counts = [found[row.records[0]].measurement.values[name].n for row in rows]
+        counts = [next(iter(by_seed.values())).n for by_seed in measured]
         difference = unpaired(first.value, second.value, first.stderr, second.stderr, *counts)
-    measured = [[found[id].measurement.values.get(name) for id in row.records] for row in rows]
-    means = [[value.value for value in values_of if value is not None] for values_of in measured]
-    return over_seeds(difference, *means, matched=rows[0].seeds == rows[1].seeds and len(means[0]) == len(means[1]))
+    return over_seeds(difference, *means, matched=list(measured[0]) == list(measured[1]))
+
+
+def _measured(row: Row, name: str, found: Mapping[str, Found]) -> dict[int, Value]:
+    """A metric of a row by seed, of those records that have it."""
+    records = zip(row.seeds, row.records, strict=True)
+    there = {seed: found[id].measurement.values.get(name) for seed, id in records}
+    return {seed: value for seed, value in there.items() if value is not None}
 
 
 def _two_sided(difference: Difference) -> float:
@@ -108,7 +135,7 @@ def _two_sided(difference: Difference) -> float:
     return min(1.0, 2 * min(above, below))
 
 
-def _words(headline: Column, ranks: Sequence[int | None], tests: Sequence[Difference], pairs: int) -> str:
+def _words(headline: Column, ranks: Sequence[int | None], tests: Sequence[Difference], pairs: int, single: int) -> str:
     """What is said under a block of its ranks; nothing where there are none to explain."""
     if not any(ranks):
         return ""
@@ -119,19 +146,28 @@ def _words(headline: Column, ranks: Sequence[int | None], tests: Sequence[Differ
         if tests
         else f"Ranks by {cut(headline.name)}."
     ]
-    said += _how(tests)
-    if None in ranks:
-        count = ranks.count(None)
+    said += _how(headline, tests)
+    if count := ranks.count(None) - single:
         said.append(f"{count} row{' has' if count == 1 else 's have'} no rank: no finite number with a standard error.")
     if headline.kind in _BOUNDS:
         said.append(f"These are {_BOUNDS[headline.kind]}: their order is not certain to be that of what they bound.")
     return " ".join(said)
 
 
-def _how(tests: Sequence[Difference]) -> list[str]:
+def _alone(single: int) -> str:
+    """What is said of rows that have no rank because each of them is of a single run."""
+    if not single:
+        return ""
+    verb = "has" if single == 1 else "have"
+    return f"{counted(single, 'row')} {verb} no rank. {BUSY}: give each several, such as seed=0,1,2."
+
+
+def _how(headline: Column, tests: Sequence[Difference]) -> list[str]:
     """How many of the rows were tested in which way."""
     if not tests:
         return []
+    if is_of_run(headline.unit):
+        return [f"Tested: {counted(len(tests), 'row')} by the spread over runs, all the noise that a speed has."]
     own = [each for each in tests if each.paired]
     others, sizes = len(tests) - len(own), sorted({each.n for each in own if each.n is not None})
     examples = f"{sizes[0]:,} " if len(sizes) == 1 else ""

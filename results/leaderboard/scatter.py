@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from torchstone.results.leaderboard.axes import Axis, axis
+from torchstone.results.leaderboard.axes import BEYOND, Axis, axis, reach
 from torchstone.results.leaderboard.costs import Cost
 from torchstone.results.leaderboard.names import cut, name
 from torchstone.results.tables.table import Block, Column, Row
@@ -17,7 +17,6 @@ __all__ = ["FRAME", "Point", "Scatter", "scatter"]
 
 POINTS = 60  # rows that are drawn, the best
 FRAME = (62.0, 404.0, 14.0, 232.0)  # left, right, top and bottom of the area of a picture
-_REACH = 1.96
 _LETTER = 6.1  # the width of a letter
 _LONGEST = 26  # letters of a name
 
@@ -56,8 +55,11 @@ class Scatter:
     caption: str
 
 
-def scatter(block: Block, cost: Cost) -> Scatter | None:
-    """The best rows of ``block`` that have a finite headline and a cost; None where there are fewer than two."""
+def scatter(block: Block, cost: Cost) -> Scatter | str | None:
+    """The best rows of ``block`` that have a finite headline and a cost; None where there are fewer than two.
+
+    In a sentence why it is left out, where no axis holds them.
+    """
     headline = block.columns[0]
     drawn = [
         (row, row.cells[headline.name].value, _interval(row, headline), cost.rows[place])
@@ -71,6 +73,8 @@ def scatter(block: Block, cost: Cost) -> Scatter | None:
     x = axis([each for *_, costs in drawn for each in costs], left, right)
     upwards = (bottom, top) if headline.higher_is_better else (top, bottom)
     y = axis([each for _, value, interval, _ in drawn for each in (value, *interval)], *upwards, logarithmic=False)
+    if x is None or y is None:
+        return f"{cut(headline.name)} against {cost.label} {BEYOND}"
     sign = -1.0 if headline.higher_is_better else 1.0
     front = _front([(costs[0], sign * value) for _, value, _, costs in drawn])
     places = [(x.at(costs[0]), y.at(value)) for _, value, _, costs in drawn]
@@ -118,9 +122,7 @@ def scatter(block: Block, cost: Cost) -> Scatter | None:
 
 def _interval(row: Row, headline: Column) -> tuple[float, float]:
     cell = row.cells[headline.name]
-    known = cell.stderr is not None and math.isfinite(cell.stderr)
-    reach = _REACH * cell.stderr if known and cell.stderr is not None else 0.0
-    return cell.value - reach, cell.value + reach
+    return cell.value - reach(cell.stderr), cell.value + reach(cell.stderr)
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -17,13 +17,14 @@ def quantity(value: float, stderr: float | None, kind: Kind) -> str:
     """``≤ 1.861 ± 0.012``: the sign of its kind, and digits down to half a standard error.
 
     The last digit has the place of the first digit of SE/2, so that rounding costs less than half a standard error.
+    One that is missing, not finite or below zero is none, and is not printed.
     """
     sign = f"{kind.sign} " if kind.sign else ""
     if not math.isfinite(value):
         return sign + str(value)
-    if stderr is None or not math.isfinite(stderr):
+    if stderr is None or not (math.isfinite(stderr) and stderr >= 0):
         return sign + plain(value)
-    if stderr <= 0:
+    if not stderr:
         return f"{sign}{plain(value)} ± 0"
     decimals = max(0, -_exponent(stderr / 2))
     return f"{sign}{_fixed(value, decimals)} ± {_fixed(stderr, decimals)}"

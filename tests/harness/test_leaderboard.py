@@ -57,6 +57,24 @@ def test_a_folder_of_others_is_left_alone(results, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_records_that_lie_in_the_page_are_not_read_for_it_and_links_are_not_followed(results, tmp_path):
+    board, store = tmp_path / "board", tmp_path / "store"
+    assert bench("--results", results, "--output", board).returncode == 0
+    ended = bench("--results", board / "records", "--output", board)
+    assert ended.returncode == 2 and ended.stdout == "" and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith(
+        f"bench: --results {board}/records: it lies in {board}, the folder of the page, from"
+    )
+    (board / "records").rename(store)
+    (board / "records").symlink_to(store)
+    ended = bench("--results", results, "--output", board)
+    assert ended.returncode == 2 and ended.stdout == "" and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith(
+        f"bench: --output {board}: records in it is a link to another folder, of which files"
+    )
+    assert len(list(store.iterdir())) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from torchstone.results import Kind, Score, Status, Store
-from torchstone.results.comparison.differences import exactly, over_seeds
+from torchstone.results.comparison.differences import exactly, over_seeds, paired
 from torchstone.results.gate.findings import Verdict
 from torchstone.results.gate.judging import gate, holm
 from torchstone.results.gate.margins import Margins, margin
@@ -342,6 +342,18 @@ def test_several_seeds_are_averaged_and_their_noise_counts(stores, measured, bas
     assert {each.verdict for each in found.findings} == {Verdict.INCONCLUSIVE}
     assert found.findings[0].seeds == (3, 3) and found.findings[0].seed_stderr > 1
     assert not found.notes
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_seeds_of_a_trained_model_are_no_false_alarm(seeds):
+    """Two or three trainings of each, no worse in truth, of which the seeds differ by a few standard errors."""
+    rng, alarms, runs = np.random.default_rng(13), 0, 1000
+    for _ in range(runs):
+        base = rng.normal(0, 1, N)
+        old, new = base + rng.normal(0, 0.3, (2, seeds, N)) + rng.normal(0, 0.1, (2, seeds, 1))
+        found = paired(new.mean(0), old.mean(0))
+        alarms += over_seeds(found, list(new.mean(1)), list(old.mean(1)), matched=True).p_above(0.0) <= 0.01
+    assert alarms <= stats.binom(runs, 0.01).ppf(0.99)
 
 
 def test_seeds_of_older_code_are_not_averaged_with_those_of_the_newest(stores, measured, base):

@@ -33,14 +33,17 @@ def folder(tmp_path: Path) -> Path:
 def keep(make, folder: Path) -> Keep:
     """``keep(values, model="vae")``: a record of nll, the mean of per-example ``values``, kept with them."""
 
-    def one(values: Sequence[float] | np.ndarray, kind: Kind = Kind.EXACT, *, kept: bool = True, **changes) -> Record:
+    def one(
+        values: Sequence[float] | np.ndarray, kind: Kind = Kind.EXACT, *, kept: bool = True,
+        ids: np.ndarray | None = None, **changes,
+    ) -> Record:  # fmt: skip
         numbers = np.asarray(values, dtype=float)
         mean, error = float(numbers.mean()), float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
         scores = (
             Score("nll", mean, "nats/example", kind, False, error, None, len(numbers), {"nonfinite": 0}),
             Score("bits_per_dim", mean / 44.361, "bits/dim", kind, False, error / 44.361, None, len(numbers)),
         )
-        arrays = {"id": np.arange(len(numbers)), "nll": numbers} if kept else None
+        arrays = {"id": np.arange(len(numbers)) if ids is None else ids, "nll": numbers} if kept else None
         return Store(folder).write(make(scores=scores, **changes), arrays)
 
     return one

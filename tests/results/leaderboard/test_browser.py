@@ -234,6 +234,20 @@ def test_a_keyboard_is_enough(index, look):
     assert models(page)[0] == "pixelcnn"
 
 
+def test_marks_that_a_name_stacks_stay_in_their_own_row(keep, folder, tmp_path, look):
+    """A row looks the same whether or not the name below it has forty marks, one upon the other."""
+    seen = []
+    for marks in (0, 40):
+        store = folder / str(marks)
+        for number, model in enumerate(("above", "z" + "\u0301" * marks)):
+            Store(store).write(keep([1.0 + number, 2.0 + number], model=model, kept=False))
+        page = look(leaderboard(store, tmp_path / f"board{marks}").index)
+        row = block(page).find_element(By.CSS_SELECTOR, "tbody tr")
+        assert row.find_element(By.TAG_NAME, "b").text == "above"
+        seen.append(row.screenshot_as_png)
+    assert seen[0] == seen[1]
+
+
 def test_pictures_have_words(index, look):
     page = look(index)
     pictures = block(page).find_elements(By.TAG_NAME, "svg")

@@ -8,9 +8,10 @@ import pytest
 
 from torchstone.results import RecordError
 from torchstone.results.leaderboard import folder
-from torchstone.results.leaderboard.folder import CERTIFICATES, INDEX, MARKER, RECORDS, check_free, publish
+from torchstone.results.leaderboard.folder import CERTIFICATES, INDEX, MARKER, RECORDS, check_apart, check_free, publish
 
 ID, OTHER = "a" * 64, "b" * 64
+NO_RECORDS = ("notes.json", "abc.json", f"{'A' * 64}.json", f"{'a' * 64}.txt")
 
 
 @pytest.fixture
@@ -76,14 +77,15 @@ def test_a_page_made_before_is_made_anew_and_what_others_put_there_stays(tmp_pat
     output = tmp_path / "board"
     publish(output, b"old", sources, {f"{ID}.html": b"old", f"{OTHER}.html": b"old"})
     (output / "CNAME").write_text("example.org")
-    (output / RECORDS / "notes.json").write_text("mine")
+    for name in NO_RECORDS:
+        (output / RECORDS / name).write_text("mine")
     publish(output, b"new", {f"{ID}.json": sources[f"{ID}.json"]}, {f"{ID}.html": b"new"})
     assert {name: content for name, content in tree(output).items() if name != MARKER} == {
         INDEX: b"new",
         f"{RECORDS}/{ID}.json": sources[f"{ID}.json"].read_bytes(),
         f"{CERTIFICATES}/{ID}.html": b"new",
         "CNAME": b"example.org",
-        f"{RECORDS}/notes.json": b"mine",
+        **{f"{RECORDS}/{name}": b"mine" for name in NO_RECORDS},
     }
 
 
@@ -94,6 +96,49 @@ def test_a_copy_that_was_cut_short_is_made_anew(tmp_path, sources):
     copy.write_bytes(b"cut")
     publish(output, b"page", sources, {})
     assert copy.read_bytes() == sources[f"{ID}.json"].read_bytes()
+
+
+def test_a_copy_that_is_older_than_its_record_is_made_anew(tmp_path, sources):
+    """As long as it, and yet another: it is only left as it is where it was written later."""
+    output = tmp_path / "board"
+    publish(output, b"page", sources, {})
+    copy, source = output / RECORDS / f"{ID}.json", sources[f"{ID}.json"]
+    copy.write_bytes(bytes(source.stat().st_size))
+    os.utime(copy, (1e9, 1e9))
+    publish(output, b"page", sources, {})
+    assert copy.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("name", [RECORDS, CERTIFICATES])
+def test_a_folder_that_is_a_link_is_not_written_through(tmp_path, sources, name):
+    output, mine = tmp_path / "board", tmp_path / "mine"
+    publish(output, b"page", {}, {})
+    mine.mkdir()
+    for id in (ID, OTHER):
+        (mine / f"{id}.json").write_text("mine")
+        (mine / f"{id}.html").write_text("mine")
+    (output / name).rmdir()
+    (output / name).symlink_to(mine, target_is_directory=True)
+    before = tree(mine)
+    with pytest.raises(RecordError, match=f"board: {name} in it is a link to another folder"):
+        publish(output, b"new", sources, {f"{ID}.html": b"new"})
+    assert tree(mine) == before and (output / INDEX).read_bytes() == b"page"
+
+
+@pytest.mark.parametrize("results", ["board", "board/records", "board/deep/store", "link", "other/../board/records"])
+def test_records_in_the_folder_of_the_page_are_refused(tmp_path, sources, results):
+    publish(tmp_path / "board", b"page", sources, {})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "board" / RECORDS)
+    with pytest.raises(
+        RecordError, match=r"it lies in .*board, the folder of the page, from which records are removed"
+    ):
+        check_apart(tmp_path / results, tmp_path / "board")
+
+
+@pytest.mark.parametrize("results", ["boards", ".", "store"])
+def test_records_beside_or_above_the_page_are_not(tmp_path, results):
+    check_apart(tmp_path / results, tmp_path / "board")
 
 
 def test_the_old_page_stands_until_all_that_the_new_one_links_to_is_there(tmp_path, sources, monkeypatch):

@@ -210,6 +210,62 @@ def test_numbers_that_are_not_finite_are_shown_and_sorted_last(make, folder, boa
     assert "rank" not in page.blocks[0]["columns"]
 
 
+def test_a_standard_error_below_zero_is_none_and_is_not_shown_as_zero(make, folder, board):
+    for model, error in (("a", -5.0), ("b", 0.0)):
+        scores = (Score("nll", 1.0, "nats", Kind.EXACT, False, error, None, 3),)
+        Store(folder).write(make(model=model, scores=scores))
+    assert [text for text, _ in board().column(0, "number")] == ["1", "1 ± 0"]
+
+
+ODD = (-1.7e308, -1e308, -1e-320, 0.0, 5e-324, 1e-320, 1e308, 1.7e308, math.inf, math.nan)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_record_does_not_prevent_the_page(make, folder, board, odd, up):
+    """Its number, standard error, speed or time is at the end of what a number can be, or none; others stand beside."""
+    store, other = Store(folder), (Score("other", 1.0, "nats", Kind.EXACT, up, 0.1, None, 9),)
+    for model, value, error in (("a", odd, 0.1), ("b", odd, abs(odd)), ("c", 1.0, abs(odd)), ("d", 2.0, 0.1)):
+        for seed in (0, 1, 2):
+            scores = (
+                () if seed == 0 and model in "ac" else (Score("nll", value, "nats", Kind.EXACT, up, error, None, 9),)
+            )
+            rate = (Score("sample_rate", value, "examples/s", Kind.ESTIMATE, True, error, None, 9),)
+            seconds = abs(odd) if math.isfinite(odd) else 1.0
+            for day, more in ((1, 0.0), (2, 1.0)):
+                changes = {"started": f"2026-01-0{day}T00:00:00Z", "seconds": seconds + more, "seed": seed}
+                store.write(make(model=model, scores=scores + other, identity=f"{model}{seed}", **changes))
+            store.write(make(model=model, suite="throughput", scores=rate, seed=seed))
+    page = board()
+    assert sorted(name for name, _ in page.column(0, "name")) == ["a", "b", "c", "d"]
+    drawn = " ".join(attributes["aria-label"] for attributes in page.all("svg"))
+    assert not re.search(r'="(nan|inf|-inf)"', page.source) and "nan" not in re.sub(r"mean nan", "", drawn)
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_note(make, folder, board):
+    for model, value in (("a", -1e308), ("b", 1e308)):
+        Store(folder).write(make(model=model, scores=(Score("nll", value, "nats", Kind.EXACT, False, 1.0, None, 9),)))
+    page = board()
+    assert not page.all("svg") and "too large, or too far apart, for an axis." in page.text
+
+
+def test_what_a_standard_error_is_of_is_said_for_speeds_too(keep, board):
+    keep([1.0, 2.0, 3.0])
+    assert "is the standard error over the test examples, or, of a speed, over the calls of one run" in board().text
+
+
+def test_records_in_the_folder_of_the_page_stay_where_they_are(keep, folder, tmp_path):
+    for day in (1, 2):
+        keep([1.0, 2.0, 3.0], identity="one", started=f"2026-01-0{day}T00:00:00Z")
+    leaderboard(folder, tmp_path / "board")
+    own = tmp_path / "board" / "records"
+    for path in folder.glob("*.json"):
+        (own / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(RecordError, match=r"it lies in .*board, the folder of the page"):
+        leaderboard(own, tmp_path / "board")
+    assert len(list(own.glob("*.json"))) == 2
+
+
 def test_cells_without_numbers_are_named(make, folder, board):
     Store(folder).write(make())
     Store(folder).write(make(model="gan", status=Status.SKIPPED, reason="It has no density.", scores=()))

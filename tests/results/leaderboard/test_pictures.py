@@ -6,14 +6,15 @@ import dataclasses
 import math
 import re
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from torchstone.results import Kind, Score, Store
 from torchstone.results.leaderboard.axes import axis
 from torchstone.results.leaderboard.costs import cost
-from torchstone.results.leaderboard.examples import Examples
+from torchstone.results.leaderboard.examples import Examples, Values
 from torchstone.results.leaderboard.histograms import ROWS, histograms
 from torchstone.results.leaderboard.history import histories, history
 from torchstone.results.leaderboard.reading import read
@@ -74,6 +75,119 @@ def test_the_front_holds_what_nothing_is_cheaper_than_and_as_good(make, folder):
     assert "no measurement of speed" in picture.caption
 
 
+@pytest.mark.parametrize("up", [False, True])
+def test_the_front_leaves_out_what_is_dearer_and_no_better(make, folder, up):
+    values = {"good": (1.0, 9.0), "cheap": (3.0, 1.0), "equal": (3.0, 2.0), "bad": (4.0, 5.0)}
+    for model, (value, seconds) in values.items():
+        Store(folder).write(make(model=model, scores=nll(-value if up else value, up=up), seconds=seconds))
+    assert {point.words.split(":")[0] for point in drawn(folder).points if point.front} == {"good", "cheap"}
+
+
+def test_bars_are_intervals_of_95_percent(make, folder):
+    """1.96 standard errors to either side; one of a speed, which is a reciprocal, is longer on the dear side."""
+    for model, value, rate in (("a", 1.0, 100.0), ("b", 9.0, 10.0)):
+        Store(folder).write(make(model=model, scores=nll(value, 0.5)))
+        Store(folder).write(make(model=model, suite="throughput", scores=speed(rate, rate / 10)))
+    picture = drawn(folder)
+    for point, value, rate in zip(picture.points, (1.0, 9.0), (100.0, 10.0), strict=True):
+        assert (point.top, point.bottom) == (picture.y.at(value - 0.98), picture.y.at(value + 0.98))
+        assert (point.left, point.x, point.right) == tuple(
+            picture.x.at(1e3 / (rate * share)) for share in (1.196, 1.0, 0.804)
+        )
+
+
+@pytest.mark.parametrize("stderr", [None, math.nan, math.inf, -1.0])
+def test_without_a_standard_error_there_is_no_bar(make, folder, stderr):
+    for model, value in (("a", 1.0), ("b", 9.0)):
+        Store(folder).write(make(model=model, scores=nll(value, stderr)))
+        Store(folder).write(make(model=model, suite="throughput", scores=speed(value, stderr)))
+    for point in drawn(folder).points:
+        assert point.top == point.y == point.bottom and point.left == point.x == point.right
+
+
+@pytest.mark.parametrize(
+    ("numbers", "logarithmic"),
+    [([-1e308, 1e308], False), ([1.0, math.inf], None), ([math.nan, 1.0], None), ([1.0, 1.7e308], True), ([0.0], True)],
+)
+def test_what_no_axis_holds_has_none(numbers, logarithmic):
+    assert axis(numbers, 60.0, 400.0, logarithmic=logarithmic) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
+@example([0.0, 9 * 5e-324])
+@example([1.0, 1e308])
+def test_an_axis_of_any_numbers_has_places_and_ticks_or_is_none(numbers):
+    made = axis(numbers, 60.0, 400.0)
+    if made is not None:
+        assert all(60 <= made.at(number) <= 400 for number in numbers)
+        assert all(60 <= tick.at <= 400 for tick in made.ticks)
+
+
+def test_a_picture_that_no_axis_holds_is_left_out_in_words(make, keep, folder, environment):
+    for day, value in enumerate((-1e308, 1e308), 1):
+        Store(folder).write(make(model="a", scores=nll(value), identity="a", started=f"2026-01-0{day}T00:00:00Z"))
+    Store(folder).write(make(model="b", scores=nll(-1e308)))
+    assert told(folder) == (
+        "The history of nll is not drawn: its numbers are too large, or too far apart, for an axis."
+    )
+    assert drawn(folder) == (
+        "nll against wall-clock seconds of the record is not drawn: its numbers are too large, or too far apart, for "
+        "an axis."
+    )
+    far = np.array([-1.7e308, 1.7e308] * 10)
+    picture = histograms(opened(folder)[1]["density"], {0: Values(np.arange(20), far)})
+    assert picture.startswith("A histogram of nll over examples is not drawn")
+
+
+@pytest.mark.parametrize("rate", [1e-320, math.inf, math.nan, 0.0, -1.0])
+def test_a_speed_that_gives_no_finite_time_is_no_cost(make, folder, rate):
+    for model, own in {"a": rate, "b": 5.0, "c": 6.0}.items():
+        Store(folder).write(make(model=model, scores=nll(1.0)))
+        Store(folder).write(make(model=model, suite="throughput", scores=speed(own, 1e-330)))
+    assert len(drawn(folder).points) == 2
+
+
+def test_the_cost_of_seeds_is_their_mean(make, folder):
+    for seed, seconds in enumerate((1.0, 3.0)):
+        Store(folder).write(make(seed=seed, seconds=seconds))
+    found, tables = opened(folder)
+    assert cost(tables["density"], found, []).rows == {0: (2.0, 1.0, 3.0)}
+
+
+@pytest.mark.parametrize("change", ["code", "settings"])
+def test_the_speed_of_other_code_or_settings_is_not_that_of_a_row(make, folder, change):
+    changes = {
+        "code": {"fingerprints": prints(0) | {"code": "e" * 64}},
+        "settings": {"settings": {"model": {"components": 9}}},
+    }
+    for model in "ab":
+        Store(folder).write(make(model=model, fingerprints=prints(0)))
+        Store(folder).write(
+            make(model=model, suite="throughput", scores=speed(5.0), **{"fingerprints": prints(0)} | changes[change])
+        )
+    found, tables = opened(folder)
+    assert cost(tables["density"], found, [tables["throughput"]]).label == "wall-clock seconds of the record"
+
+
+@pytest.mark.parametrize("newest", [1000.0, 10.0])
+def test_of_several_speeds_of_a_model_the_newest_counts(make, folder, newest):
+    for model in "ab":
+        Store(folder).write(make(model=model))
+        for day, rate in enumerate((1010.0 - newest, newest), 1):
+            suite = {"model": {"components": 8}, "suite": {"calls": day}}
+            Store(folder).write(
+                make(
+                    model=model, suite="throughput", scores=speed(rate), settings=suite,
+                    started=f"2026-01-0{day}T00:00:00Z",
+                )
+            )  # fmt: skip
+    found, tables = opened(folder)
+    assert len(tables["throughput"].rows) == 4
+    price = cost(tables["density"], found, [tables["throughput"]])
+    assert [each[0] for each in price.rows.values()] == [1e3 / newest] * 2
+
+
 def test_better_is_up_whichever_way_it_is(make, folder):
     for model, value in (("a", 1.0), ("b", 2.0)):
         Store(folder).write(make(model=model, scores=nll(value, up=True)))
@@ -86,9 +200,10 @@ def test_cost_is_measured_speed_where_there_is_any(make, folder):
     for model, rate in rates.items():
         for seed in (0, 1):
             Store(folder).write(make(model=model, seed=seed, fingerprints=prints(seed)))
-        speed = (Score("sample_rate", rate, "examples/s", Kind.ESTIMATE, True, 1.0, None, 20),)
         Store(folder).write(
-            make(model=model, suite="throughput", scores=speed, contract={"device": "cpu"}, fingerprints=prints(7))
+            make(
+                model=model, suite="throughput", scores=speed(rate), contract={"device": "cpu"}, fingerprints=prints(7)
+            )
         )
     Store(folder).write(make(model="unmeasured"))
     found, tables = opened(folder)
@@ -97,6 +212,10 @@ def test_cost_is_measured_speed_where_there_is_any(make, folder):
     assert own == {"a": 20.0, "b": 5.0}
     assert price.label == "milliseconds per example (1 / sample_rate)"
     assert all(low < middle < high for middle, low, high in price.rows.values())
+
+
+def speed(rate, stderr=1.0):
+    return (Score("sample_rate", rate, "examples/s", Kind.ESTIMATE, True, stderr, None, 20),)
 
 
 def prints(seed: int) -> dict[str, str]:
@@ -153,6 +272,29 @@ def test_histograms_are_of_the_best_rows_and_stay_on_the_paper(keep, folder, rng
     assert histograms(tables["density"], {}) is None
 
 
+def test_the_mean_and_nine_in_ten_are_those_of_the_values(keep, folder):
+    """A hundred of the whole numbers squared: the mean is not the median, nor are nine in ten half of them."""
+    for model, more in (("a", 0.0), ("b", 1.0)):
+        keep(np.arange(101.0) ** 2 + more, model=model)
+    found, tables = opened(folder)
+    picture = histograms(tables["density"], Examples(folder, found).of(tables["density"]))
+    assert "a: mean 3350, nine in ten from 25 to 9025" in picture.words
+    assert picture.rows[0].mean == picture.x.at(3350.0)
+
+
+@pytest.mark.parametrize(("odd", "said"), [(6e8, "1.0003e+06"), (math.inf, "inf"), (1.2e308, "2e+305")])
+def test_a_mean_beyond_the_axis_is_not_drawn_and_is_said(keep, folder, odd, said):
+    values = np.arange(600.0)
+    keep(values, model="plain")
+    _, tables = opened(folder)
+    far = np.where(np.arange(600) == 7, odd, values)
+    block = dataclasses.replace(tables["density"], rows=tables["density"].rows * 2)
+    picture = histograms(block, {0: Values(np.arange(600), values), 1: Values(np.arange(600), far)})
+    assert [row.mean is None for row in picture.rows] == [False, True]
+    assert [row.name for row in picture.rows] == ["plain", f"plain: mean {said}, beyond the axis"]
+    assert f"plain: mean {said}, nine in ten from" in picture.words
+
+
 def test_equal_values_have_a_histogram(keep, folder):
     for model in ("a", "b"):
         keep([5.0] * 20, model=model)
@@ -171,7 +313,7 @@ def moments(make, folder, environment, commits, **changes):
 def told(folder):
     found, tables = opened(folder)
     block = tables["density"]
-    return history(block, found[block.rows[0].records[0]], histories(list(found.values())))
+    return history(block, found, histories(list(found.values())))
 
 
 def test_a_history_needs_a_seed_that_was_measured_twice(make, folder, environment):
@@ -199,4 +341,31 @@ def test_a_history_holds_one_contract(make, folder, environment):
     moments(make, folder, environment, ["c" * 40], kind=Kind.UPPER_BOUND)
     found, _ = opened(folder)
     for block in blocks([each.measurement for each in found.values()]):
-        assert history(block, found[block.rows[0].records[0]], histories(list(found.values()))) is None
+        assert history(block, found, histories(list(found.values()))) is None
+
+
+def test_a_history_holds_one_version_of_the_suite(make, folder, environment):
+    moments(make, folder, environment, ["a" * 40], suite_version=1)
+    moments(make, folder, environment, ["b" * 40], suite_version=2)
+    found, _ = opened(folder)
+    for block in blocks([each.measurement for each in found.values()]):
+        assert history(block, found, histories(list(found.values()))) is None
+
+
+def test_the_bars_of_a_history_are_intervals_of_95_percent(make, folder):
+    for day, value in enumerate((1.0, 2.0), 1):
+        Store(folder).write(make(scores=nll(value, 0.5), identity="a", started=f"2026-01-0{day}T00:00:00Z"))
+    picture = told(folder)
+    (line,) = picture.lines
+    ends = [(picture.y.at(value - 0.98), picture.y.at(value + 0.98)) for value in (1.0, 2.0)]
+    assert [(dot.top, dot.bottom) for dot in line.dots] == ends
+
+
+def test_a_first_seed_that_lacks_the_headline_does_not_stop_a_history(make, folder):
+    other = (Score("other", 1.0, "nats", Kind.EXACT, False, 0.1, None, 9),)
+    Store(folder).write(make(seed=0, scores=other))
+    for day in (1, 2):
+        Store(folder).write(
+            make(seed=1, scores=nll(1.0 + day) + other, identity="a", started=f"2026-01-0{day}T00:00:00Z")
+        )
+    assert len(told(folder).lines[0].dots) == 2
