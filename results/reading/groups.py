@@ -11,6 +11,7 @@ from typing import final
 
 from torchstone.results.reading.labels import flat, labels, variant
 from torchstone.results.reading.measurements import Measurement, Value
+from torchstone.results.reading.spread import complete, spread
 from torchstone.results.record import canonical
 from torchstone.results.store import age
 
@@ -92,12 +93,12 @@ class Group:
         if len(values) < len(self.members) or len({value.signature for value in values}) > 1:
             return None
         means = tuple(value.value for value in values)
-        errors, own = _all(value.stderr for value in values), _all(value.estimator_stderr for value in values)
+        errors, own = complete(value.stderr for value in values), complete(value.estimator_stderr for value in values)
         return Merged(
             value=math.fsum(means) / len(means) if all(map(math.isfinite, means)) else sum(means) / len(means),
             stderr=None if errors is None else sum(errors) / len(errors),
             estimator_stderr=None if own is None else math.hypot(*own) / len(own),
-            seed_sd=_spread(means),
+            seed_sd=spread(means),
             means=means,
             first=values[0],
         )
@@ -182,17 +183,3 @@ def _group(members: Sequence[Measurement], label: str, older: int) -> Group:
     return Group(
         first.suite, first.suite_version, first.dataset, first.model, label, first.contract, tuple(members), older
     )
-
-
-def _all(numbers: Iterable[float | None]) -> list[float] | None:
-    there = list(numbers)
-    known = [each for each in there if each is not None]
-    return known if len(known) == len(there) else None
-
-
-def _spread(means: Sequence[float]) -> float | None:
-    """The sample standard deviation, where there is one."""
-    if len(means) < 2 or not all(map(math.isfinite, means)):
-        return None
-    center = math.fsum(means) / len(means)
-    return math.sqrt(math.fsum((each - center) ** 2 for each in means) / (len(means) - 1))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torchstone.results.reading.grades import worst
 from torchstone.results.reading.labels import Variant, labels, variant
 from torchstone.results.reading.measurements import Measurement, Value, comparable, current, measurements
+from torchstone.results.reading.spread import complete, spread
 from torchstone.results.record import Kind
 from torchstone.results.store import age
 from torchstone.results.tables.captions import captions
@@ -147,30 +148,13 @@ def _row(members: Sequence[Measurement], label: str) -> Row:
 
 def _cell(values: Sequence[Value]) -> Cell:
     numbers = [each.value for each in values]
-    own = _all(each.estimator_stderr for each in values)
+    own = complete(each.estimator_stderr for each in values)
     return Cell(
         value=sum(numbers) / len(numbers),
-        stderr=_mean(_all(each.stderr for each in values)),
+        stderr=_mean(complete(each.stderr for each in values)),
         estimator_stderr=None if own is None else math.hypot(*own) / len(own),
-        seed_sd=_spread(numbers),
+        seed_sd=spread(numbers),
     )
-
-
-def _spread(numbers: Sequence[float]) -> float | None:
-    """The sample standard deviation, where there is one."""
-    if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
-        return None
-    center = sum(numbers) / len(numbers)
-    if all(math.isclose(each, center, rel_tol=1e-12) for each in numbers):
-        return 0.0  # what is left is rounding
-    return math.sqrt(sum((each - center) * (each - center) for each in numbers) / (len(numbers) - 1))
-
-
-def _all(numbers: Iterable[float | None]) -> list[float] | None:
-    """The numbers, where none is missing."""
-    there = list(numbers)
-    known = [each for each in there if each is not None]
-    return known if len(known) == len(there) else None
 
 
 def _mean(numbers: Sequence[float] | None) -> float | None:
