@@ -6,7 +6,9 @@
 Each model is built anew for grey images of each side, and a sample is drawn one at a time: every value of it takes one
 evaluation of the network over all values. The exponent of time in the number of values is fitted, and beside it that of
 the counted arithmetic, which no clock disturbs. By both laws it is said what an image of 1024×1024×3 would cost: laws
-from small images, where fixed costs still count, do not have to hold so far. About two minutes.
+from small images, where fixed costs still count and the attention of the transformer is the smaller part of its
+arithmetic, do not have to hold so far. Two to three minutes with OMP_NUM_THREADS=1, and far longer with more threads
+than there are free cores.
 """
 
 import sys
@@ -27,6 +29,8 @@ LARGE = 1024 * 1024 * 3
 
 def main(sides: str = "4,8,12,16", models: str = "transformer,rnn,pixelcnn", calls: str = "5") -> dict[str, Cost]:
     """Measure, fit, say and draw."""
+    if unknown := [name for name in models.split(",") if name not in MODELS]:
+        raise SystemExit(f"No model {unknown[0]!r} is compared here: choose from {', '.join(MODELS)}.")
     found, curves = {}, []
     for name in models.split(","):
         spaces = [Space((side, side), Discrete(17)) for side in map(int, sides.split(","))]

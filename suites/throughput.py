@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt
 
 from torchstone.models.checks import model_dtype, space_of
-from torchstone.models.model import Model, family
+from torchstone.models.model import ImplicitIterative, Model, family
 from torchstone.results.record import Flat
 from torchstone.suites.audits.audit import Verdict
 from torchstone.suites.audits.state import pristine
@@ -21,7 +21,7 @@ from torchstone.suites.questions import refusal, validated
 from torchstone.suites.suite import Evaluation, Suite
 from torchstone.suites.timing import checks
 from torchstone.suites.timing.calibration import MatrixProduct
-from torchstone.suites.timing.checks import CLAIMS, Fault
+from torchstone.suites.timing.checks import Fault
 from torchstone.suites.timing.clock import Clock, clock_for
 from torchstone.suites.timing.machine import Meter, facts, load, pinned
 from torchstone.suites.timing.path import Path
@@ -55,7 +55,7 @@ class Throughput(Suite):
     """
 
     name: ClassVar[str] = "throughput"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     default_models: ClassVar[tuple[str, ...]] = ("transformer", "pixelcnn", "flow", "vae", "autoencoder")
     metrics: ClassVar[Mapping[str, str]] = {
         "sample_rate": "samples per second, at the best batch size",
@@ -69,7 +69,7 @@ class Throughput(Suite):
         "evaluations_per_sample": "evaluations of the network for each sample",
         "peak_memory": "MiB that a call takes at most: allocated by torch, and resident in the process",
         "parameters": "numbers in the model's parameters",
-        "flops_per_example": "floating-point operations of matrix products, convolutions and attention",
+        "flops_per_example": "floating-point operations of matrix products, convolutions, recurrences and attention",
         "peak_fraction": "those per second, as a share of the rate of the matrix product timed beside them",
         "matmul_rate": "that rate, in GFLOP/s: the calibration of the machine",
         "aa_ratio": "the same measured twice in interleaved halves: one, but for noise",
@@ -136,7 +136,16 @@ class Throughput(Suite):
             ids=torch.zeros(0, dtype=torch.int64),
             columns={},
             warnings=tuple(dict.fromkeys((*_said(faults), *sheet.notes))),
-            audits=checks.entries(faults, CLAIMS if untouched is not None else CLAIMS.keys() - {"timed path"}),
+            audits=checks.entries(
+                faults,
+                checks.untested(
+                    copied=untouched is not None and any(each.timing.outputs.kept for each in found),
+                    sizes=[[point.n for point in each.curve] for each in found],
+                    stepped=isinstance(model, ImplicitIterative),
+                    counted=any(score.metric == "peak_fraction" for score in sheet.scores),
+                    halves=[each.agreement for each in found],
+                ),
+            ),
             figures={"cost-by-batch": _picture(found)},
         )
 

@@ -22,9 +22,10 @@ class Centre:
 
     Attributes:
         value: the quantile.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        stderr: half the width of the interval in standard normal units.
+        low: lower end of its 95 % interval; the measurement itself where there is one alone.
+        high: upper end; likewise.
+        stderr: half the width of the interval in standard normal units; None for a single measurement, which tells
+            nothing of how far others would lie from it.
         iqr: interquartile range of the measurements; None for a ratio.
         n: how many there were.
         effective: how many independent ones would say as much.
@@ -33,16 +34,22 @@ class Centre:
     value: float
     low: float
     high: float
-    stderr: float
+    stderr: float | None
     iqr: float | None
     n: int
     effective: float
 
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """The 95 % interval; None for a single measurement."""
+        return None if self.stderr is None else (self.low, self.high)
+
     def scaled(self, factor: float) -> Centre:
         """The same of ``factor * x``, for a factor above zero."""
         iqr = None if self.iqr is None else self.iqr * factor
-        ends = (self.value * factor, self.low * factor, self.high * factor, self.stderr * factor)
-        return Centre(*ends, iqr, self.n, self.effective)
+        stderr = None if self.stderr is None else self.stderr * factor
+        ends = (self.value * factor, self.low * factor, self.high * factor)
+        return Centre(*ends, stderr, iqr, self.n, self.effective)
 
     def inverse(self, numerator: float = 1.0) -> Centre:
         """The same of ``numerator / x``, such as a rate of a duration; ``iqr`` and ``stderr`` to first order.
@@ -54,7 +61,7 @@ class Centre:
             raise ValueError(f"a duration of {self.low:g} s has no rate: the clock is too coarse for one call.")
         value, slope = numerator / self.value, numerator / self.value**2
         iqr = None if self.iqr is None else self.iqr * slope
-        stderr = self.stderr * slope
+        stderr = None if self.stderr is None else self.stderr * slope
         return Centre(value, numerator / self.high, numerator / self.low, stderr, iqr, self.n, self.effective)
 
 
@@ -72,7 +79,8 @@ def quantile(values: Tensor, level: float) -> Centre:
 
     The number of measurements between the ends of the interval and the quantile is binomial where they are independent;
     here it is taken as normal, and of `effective_size` in place of ``n``. The interval ends at the smallest and the
-    largest measurement, so that it is too short where these are few: fewer than six for the median.
+    largest measurement, so that it is too short where these are few: fewer than six for the median. A single one has no
+    interval and no standard error.
 
     Args:
         values: ``(n,)``, in the order in which they were made.
@@ -86,7 +94,8 @@ def quantile(values: Tensor, level: float) -> Centre:
     ordered, n, effective = values.double().sort().values, len(values), effective_size(values)
     spread = Z95 * math.sqrt(level * (1 - level) / effective)
     at = [_at(ordered, each) for each in (level, level - spread, level + spread, 0.25, 0.75)]
-    return Centre(at[0], at[1], at[2], (at[2] - at[1]) / (2 * Z95), at[4] - at[3], n, effective)
+    stderr = (at[2] - at[1]) / (2 * Z95) if n > 1 else None
+    return Centre(at[0], at[1], at[2], stderr, at[4] - at[3], n, effective)
 
 
 def effective_size(values: Tensor) -> float:
@@ -116,16 +125,21 @@ def effective_size(values: Tensor) -> float:
 def ratio(a: Tensor, b: Tensor) -> Centre:
     """The median of ``a`` over the median of ``b``, with its interval, normal in the logarithm.
 
+    It has no interval where either is a single measurement.
+
     Raises:
         ValueError: where there is no measurement, or one is not above zero.
     """
     if bool((a <= 0).any()) or bool((b <= 0).any()):
         raise ValueError("Expected measurements above zero on both sides of a ratio.")
     first, second = median(a.log()), median(b.log())
-    log, stderr = first.value - second.value, math.hypot(first.stderr, second.stderr)
-    low, high = math.exp(log - Z95 * stderr), math.exp(log + Z95 * stderr)
+    log, n, effective = first.value - second.value, len(a) + len(b), first.effective + second.effective
     value = math.exp(log)
-    return Centre(value, low, high, value * stderr, None, len(a) + len(b), first.effective + second.effective)
+    if first.stderr is None or second.stderr is None:
+        return Centre(value, value, value, None, None, n, effective)
+    stderr = math.hypot(first.stderr, second.stderr)
+    low, high = math.exp(log - Z95 * stderr), math.exp(log + Z95 * stderr)
+    return Centre(value, low, high, value * stderr, None, n, effective)
 
 
 def _at(ordered: Tensor, level: float) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -12,25 +13,82 @@ from torch import Tensor, nn
 from torchstone.models.model import Autoregressive, ImplicitIterative, Model, Sampler
 from torchstone.suites.timing.questions import Question
 
-__all__ = ["UNCOUNTED", "count_evaluations", "count_flops", "count_parameters"]
+__all__ = ["UNCOUNTED", "count_evaluations", "count_flops", "count_parameters", "flops_of"]
 
-UNCOUNTED = "elementwise operations, normalisation, softmax, sorting, lookups and drawing"
-"""What `count_flops` leaves out: all but matrix products, convolutions and attention."""
+UNCOUNTED = (
+    "elementwise operations, sums, distances, normalisation, softmax, Fourier transforms, the solvers and "
+    "factorisations of torch.linalg, sorting, lookups and drawing"
+)
+"""What `count_flops` leaves out: all but products of matrices and vectors, convolutions, recurrences and attention."""
 
 
 def count_flops(question: Question, n: int, number: int) -> float:
-    """Floating-point operations for each of ``n`` examples, two for each term of a sum of products: a lower bound.
+    """Floating-point operations for each of ``n`` examples, as `flops_of` counts those of a call: a lower bound."""
+    with torch.no_grad():
+        return flops_of(question.prepare(n, number)) / n
 
-    Matrix products, convolutions and attention are counted where torch dispatches them; `UNCOUNTED` is not, nor what
-    leaves torch. Attention counts whole, though half of it is masked where it is causal.
+
+def flops_of(call: Callable[[], object]) -> float:
+    """Floating-point operations of a call, two for each term of a sum of products: a lower bound.
+
+    Products of matrices and vectors, convolutions, recurrences and attention are counted where torch dispatches them,
+    whichever kernel it has for them; `UNCOUNTED` is not, nor what leaves torch. Attention counts whole, though half of
+    it is masked where it is causal.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.no_grad():
-        call = question.prepare(n, number)
-        with FlopCounterMode(display=False) as counter:
-            call()
-    return float(counter.get_total_flops()) / n
+    with torch.no_grad(), _layers_in_parts(), FlopCounterMode(display=False, custom_mapping=_formulas()) as counter:
+        call()
+    return float(counter.get_total_flops())
+
+
+@contextmanager
+def _layers_in_parts() -> Iterator[None]:
+    """Within the block, layers of attention are not computed by one kernel for all of a layer, which has no formula."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _formulas() -> dict[Any, Callable[..., int]]:
+    """Formulas, in shapes, for kernels that torch's own counter has none for."""
+    known = torch.ops.aten
+    return {
+        known.mv: lambda matrix, vector, **more: 2 * math.prod(matrix),
+        known.addmv: lambda added, matrix, vector, **more: 2 * math.prod(matrix),
+        known.dot: lambda a, b, **more: 2 * math.prod(a),
+        known.vdot: lambda a, b, **more: 2 * math.prod(a),
+        known.addbmm: lambda added, a, b, **more: 2 * math.prod(a) * b[-1],
+        known._trilinear: _trilinear,
+        known._scaled_dot_product_flash_attention_for_cpu: _attention,
+        known.mkldnn_rnn_layer: lambda x, to_input, to_hidden, *rest, **more: _recurrence(x, (to_input, to_hidden)),
+        known._cudnn_rnn: lambda x, weights, *rest, **more: _recurrence(x, weights),
+    }
+
+
+def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *rest: object, **more: object) -> int:
+    """Products of queries ``(n, heads, t, d)`` with keys ``(n, heads, s, d)``, and of their weights with values."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _recurrence(x: Sequence[int], weights: Sequence[Sequence[int]]) -> int:
+    """Each matrix among the ``weights`` by a vector, at each step of each sequence of ``x``, ``(..., features)``."""
+    return 2 * math.prod(x[:-1]) * sum(math.prod(each) for each in weights if len(each) == 2)
+
+
+def _trilinear(*arguments: Any, **more: object) -> int:
+    """Products of three tensors, of which each is given with the places where it has no dimension."""
+    shapes = []
+    for shape, missing in zip(arguments[:3], arguments[3:6], strict=True):
+        full = list(shape)
+        for place in sorted(missing):
+            full.insert(place, 1)
+        shapes.append(full)
+    terms: int = math.prod(map(max, *shapes))
+    return 2 * terms
 
 
 def count_parameters(model: Model) -> int | None:

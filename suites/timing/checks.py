@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -28,6 +28,7 @@ __all__ = [
     "shapes",
     "steadiness",
     "threading",
+    "untested",
     "validity",
 ]
 
@@ -53,6 +54,7 @@ _OTHERWISE = {
     "A/A": "Interleaved halves of the calls agree.",
     "threads": "Their number did not change, and no more processor time was used than they have.",
 }
+_WORST = (Verdict.FAIL, Verdict.FLAG, Verdict.INCONCLUSIVE)
 SURE = 1e-9  # a probability that is left to chance
 LEVEL = 1e-3
 LATE = 0.25  # of a call's time, that its output may take to be copied beyond a plain tensor's
@@ -76,19 +78,23 @@ class Fault:
     grade: Grade = Grade.INVARIANT
 
 
-def entries(faults: Sequence[Fault], asked: Iterable[str]) -> tuple[Mapping[str, Any], ...]:
-    """The verdict of every check, as a record holds those of audits; those not ``asked`` are not applicable."""
-    asked, found = set(asked), list[Mapping[str, Any]]()
+def entries(faults: Sequence[Fault], untested: Mapping[str, Fault]) -> tuple[Mapping[str, Any], ...]:
+    """The verdict of every check, as a record holds those of audits; it passes where it was made and saw nothing.
+
+    Args:
+        faults: what was seen.
+        untested: for each check that could not be made, what is said of it in place of a pass.
+    """
+    found = list[Mapping[str, Any]]()
     for name, claim in CLAIMS.items():
         own = [fault for fault in faults if fault.check == name]
-        failed = [fault for fault in own if fault.verdict is Verdict.FAIL]
         if own:
-            worst = (failed or own)[0]
+            worst = min(own, key=lambda fault: _WORST.index(fault.verdict))
             verdict, grade, words = worst.verdict, worst.grade, " ".join(dict.fromkeys(fault.words for fault in own))
-        elif name in asked:
-            verdict, grade, words = Verdict.PASS, Grade.INVARIANT, _OTHERWISE[name]
+        elif name in untested:
+            verdict, grade, words = untested[name].verdict, Grade.DECLARED, untested[name].words
         else:
-            verdict, grade, words = Verdict.NOT_APPLICABLE, Grade.DECLARED, "There was nothing to look at."
+            verdict, grade, words = Verdict.PASS, Grade.INVARIANT, _OTHERWISE[name]
         found.append(
             {
                 "audit": name, "claim": claim, "verdict": verdict.value, "grade": grade.value, "statistic": None,
@@ -96,6 +102,34 @@ def entries(faults: Sequence[Fault], asked: Iterable[str]) -> tuple[Mapping[str,
             }
         )  # fmt: skip
     return tuple(found)
+
+
+def untested(
+    *, copied: bool, sizes: Sequence[Sequence[int]], stepped: bool, counted: bool, halves: Sequence[Centre]
+) -> dict[str, Fault]:
+    """What could not be looked at, by the name of the check, with the reason.
+
+    Args:
+        copied: whether an untouched copy of the model gave outputs to compare with.
+        sizes: batch sizes that were timed, for each question.
+        stepped: whether times for few and for many steps were compared.
+        counted: whether the arithmetic of a question was counted.
+        halves: ratios of interleaved halves, for each question.
+    """
+    found: list[Fault] = []
+    if not copied:
+        words = "No output could be compared with one of an untouched copy of the model."
+        found.append(Fault("timed path", Verdict.NOT_APPLICABLE, words))
+    if not stepped and not any(_spans(each) for each in sizes):
+        words = f"No batch {RANGE} times as large as the smallest was timed; leave suite.batch out, or raise "
+        found.append(Fault("growth", Verdict.NOT_APPLICABLE, f"{words}suite.largest_batch or suite.longest_call."))
+    if not counted:
+        words = "No arithmetic was counted, so that there is none to hold against the matrix products."
+        found.append(Fault("peak", Verdict.NOT_APPLICABLE, words))
+    if not any(each.n >= FEW for each in halves):
+        words = f"Fewer than {FEW} calls were timed, which are too few to judge their halves by; raise suite.calls."
+        found.append(Fault("A/A", Verdict.INCONCLUSIVE, words))
+    return {each.check: each for each in found}
 
 
 def materialisation(name: str, timing: Timing) -> Iterator[Fault]:
@@ -177,7 +211,7 @@ def shapes(name: str, sizes: Mapping[int, tuple[float, float]]) -> Iterator[Faul
 
 def growth(name: str, sizes: Sequence[float], seconds: Sequence[float], what: str = "examples") -> Iterator[Fault]:
     """Flags time that does not grow although the number of examples or steps grew by `RANGE` at least."""
-    if len(sizes) > 1 and sizes[-1] >= RANGE * sizes[0] and seconds[-1] < FLAT * seconds[0]:
+    if _spans(sizes) and seconds[-1] < FLAT * seconds[0]:
         words = f"{name}: {sizes[-1]:g} {what} took {seconds[-1]:.3g} s and {sizes[0]:g} took {seconds[0]:.3g} s"
         yield Fault(
             "growth", Verdict.FLAG,
@@ -185,13 +219,24 @@ def growth(name: str, sizes: Sequence[float], seconds: Sequence[float], what: st
         )  # fmt: skip
 
 
-def peak(name: str, fraction: float) -> Iterator[Fault]:
+def _spans(sizes: Sequence[float]) -> bool:
+    """Whether sizes, smallest first, lie far enough apart for time to have to grow from the first to the last."""
+    return len(sizes) > 1 and sizes[-1] >= RANGE * sizes[0]
+
+
+def peak(name: str, fraction: float | None) -> Iterator[Fault]:
     """Fails more arithmetic than the machine can do, at the type of the weights; flags what only tricks explain.
+
+    It decides nothing where the interval of the rate of matrix products is not known.
 
     Args:
         name: of the question.
-        fraction: of the rate of matrix products, the lower end of its interval.
+        fraction: of the rate of matrix products, the lower end of its interval; None where it has none.
     """
+    if fraction is None:
+        words = f"{name}: a single matrix product was timed beside it, which does not tell how fast the machine was; "
+        yield Fault("peak", Verdict.INCONCLUSIVE, f"{words}raise suite.seconds or suite.calls.", Grade.DECLARED)
+        return
     if fraction <= 1.0:
         return
     words = (

@@ -30,7 +30,8 @@ class Path:
 
     An answer without draws is asked for once more in two parts of other sizes. It may differ from the timed one by ten
     times as much as from the same in double precision, or by `ROUNDING`. What is drawn is drawn once more by the same
-    seed, for as many examples, and each row must come out again.
+    seed, for as many examples, and each row must come out again. Where it does not from two copies of the model
+    either, that is flagged, as nothing can be told of the timed one then.
     """
 
     def __init__(self, untouched: Model) -> None:
@@ -78,6 +79,9 @@ class Path:
             return
         differ = int((~_same(each.copy, first)).sum())
         unsure = int((~_same(first, second)).sum())
+        if unsure:
+            words = f"{unsure} of {each.n} draws do not come out again from the same seed, outside of the clock: "
+            yield _fault(question, words + "whether what is timed is what is evaluated cannot be told", sure=False)
         if differ <= unsure:
             return
         words = f"{differ} of {each.n} draws differ from those of the same seed outside of the clock"

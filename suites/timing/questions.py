@@ -16,6 +16,7 @@ from torchstone.models.model import (
     ExplicitExact,
     ImplicitIterative,
     Model,
+    ModelError,
     Sampler,
     Tokenised,
 )
@@ -196,7 +197,13 @@ class Encoding(Deterministic):
 
     def ask(self, x: Tensor, y: Tensor | None) -> Tensor:
         """As in `Deterministic`."""
-        return self._model.encode(x)
+        features = self._model.encode(x)
+        if isinstance(features, Tensor) and len(x) and not features.numel():
+            raise ModelError(
+                f"encode returned {features.dtype} of shape {tuple(features.shape)} for {len(x)} examples: return "
+                "features of shape (N, D), with D at least 1."
+            )
+        return features
 
     def of(self, model: Model) -> Question:
         """As in `Question`."""

@@ -11,6 +11,7 @@ import torch
 from torchstone.models.model import Sampler, Space
 from torchstone.models.randomness import generator, seeded
 from torchstone.suites.metrics.power_law import PowerLaw, power_law
+from torchstone.suites.timing.arithmetic import flops_of
 from torchstone.suites.timing.clock import Clock, clock_for
 
 __all__ = ["Cost", "costs"]
@@ -24,7 +25,7 @@ class Cost:
     Attributes:
         sizes: values in a sample.
         seconds: the median over calls for one sample.
-        flops: counted operations of one sample, as `count_flops` has them.
+        flops: counted operations of one sample, as `flops_of` has them.
         time: the law of the seconds; None for a single size.
         arithmetic: the law of the operations; None for a single size, and where none are counted.
     """
@@ -91,8 +92,4 @@ def _once(model: Sampler, clock: Clock, number: int, device: torch.device) -> fl
 
 
 def _flops(model: Sampler, device: torch.device) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.sample(1, rng=generator(0, "scaling/first", 0, device))
-    return float(counter.get_total_flops())
+    return flops_of(lambda: model.sample(1, rng=generator(0, "scaling/first", 0, device)))

@@ -141,15 +141,17 @@ class Sheet:
         beside = median(found.timing.products).inverse(self._rig.product.flops)
         done = found.timing.rate.scaled(flops)
         value = done.value / beside.value
-        stderr = value * math.hypot(done.stderr / done.value, beside.stderr / beside.value)
-        ends = (value - Z95 * stderr, value + Z95 * stderr)
+        stderr = ends = None
+        if done.stderr is not None and beside.stderr is not None:
+            stderr = value * math.hypot(done.stderr / done.value, beside.stderr / beside.value)
+            ends = (value - Z95 * stderr, value + Z95 * stderr)
         parameters: Flat = {"of": of, "best_batch": n}
         self.scores.append(
             Score(
                 "peak_fraction", value, "of matrix products", Kind.ESTIMATE, True, stderr, ends, parameters=parameters
             )
         )
-        self.faults += checks.peak(of, ends[0])
+        self.faults += checks.peak(of, None if ends is None else ends[0])
 
     def _energy(self, found: Answered, meter: Meter) -> None:
         """Joules for each example over calls that follow each other, for as long as a quantity is timed."""
@@ -179,8 +181,7 @@ class Sheet:
 
 
 def _score(metric: str, centre: Centre, unit: str, higher: bool, parameters: Flat) -> Score:
-    ends = (centre.low, centre.high)
-    return Score(metric, centre.value, unit, Kind.ESTIMATE, higher, centre.stderr, ends, parameters=parameters)
+    return Score(metric, centre.value, unit, Kind.ESTIMATE, higher, centre.stderr, centre.ci95, parameters=parameters)
 
 
 def _effort(timing: Timing) -> Flat:

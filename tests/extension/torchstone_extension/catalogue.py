@@ -288,6 +288,8 @@ _THROUGHPUT = (
     _timed_flag(64, "takes fewer steps for a batch than for one", "timed path", timing.FewerStepsTogether),
     _timed_fail(64, "samples from other weights once it is timed", "timed path", timing.OtherWeightsLater),
     _timed_flag(64, "takes as many steps, whatever it is asked for", "growth", timing.NoSteps),
+    _timed_flag(64, "does less once it is timed, and draws otherwise each time, so that nobody can tell", "timed path",
+                timing.SeedlessLater),
     _timed_impossible(65, "leaves the peak of another phase in the peak memory",
                       "the peak is set back before the call"),
     _timed_impossible(65, "holds memory that the allocator does not see",

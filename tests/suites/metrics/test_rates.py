@@ -31,6 +31,20 @@ def test_a_rate_turns_the_interval_round():
         median(torch.zeros(5)).inverse()
 
 
+def test_a_single_measurement_has_no_interval():
+    alone = median(torch.tensor([2.0]))
+    assert (alone.value, alone.stderr, alone.ci95) == (2.0, None, None)
+    for derived in (alone.scaled(3.0), alone.inverse(), ratio(torch.ones(1), drawn(9, 0))):
+        assert derived.stderr is None and derived.ci95 is None
+    both = median(torch.tensor([1.0, 3.0]))
+    assert both.stderr > 0 and both.ci95 == (1.0, 3.0)
+
+
+def test_the_effective_size_of_an_autoregression_is_known():
+    """Of 4,000 that remember 0.9 of the one before, 4000 (1 - 0.9) / (1 + 0.9) = 211 are left."""
+    assert effective_size(drawn(4000, 0, correlation=0.9)) == pytest.approx(210, abs=60)
+
+
 def test_independent_measurements_count_in_full_and_neighbours_that_agree_for_less():
     assert effective_size(drawn(400, 0)) > 200
     assert effective_size(drawn(400, 0, correlation=0.9)) < 100  # 400 (1 - 0.9) / (1 + 0.9) = 21

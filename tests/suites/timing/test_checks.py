@@ -132,5 +132,46 @@ def test_an_output_that_changes_after_it_was_returned_is_failed():
 
 def test_a_check_without_a_fault_passes_and_one_that_was_not_made_is_not_applicable():
     fault = checks.Fault("peak", Verdict.FLAG, "odd.")
-    found = {entry["audit"]: entry["verdict"] for entry in checks.entries([fault], {"peak", "A/A"})}
-    assert found.pop("peak") == "flag" and found.pop("A/A") == "pass" and set(found.values()) == {"not-applicable"}
+    unmade = {
+        "peak": checks.Fault("peak", Verdict.NOT_APPLICABLE, "Nothing."),
+        "growth": checks.Fault("growth", Verdict.NOT_APPLICABLE, "Nothing."),
+        "A/A": checks.Fault("A/A", Verdict.INCONCLUSIVE, "Too few."),
+    }
+    found = {entry["audit"]: entry["verdict"] for entry in checks.entries([fault], unmade)}
+    assert found.pop("peak") == "flag" and found.pop("growth") == "not-applicable"
+    assert found.pop("A/A") == "inconclusive" and set(found.values()) == {"pass"}
+
+
+def test_the_worst_that_a_check_saw_is_its_verdict():
+    faults = [checks.Fault("peak", each, "odd.") for each in (Verdict.INCONCLUSIVE, Verdict.FLAG, Verdict.FAIL)]
+    for seen, worst in ((faults, "fail"), (faults[:2], "flag"), (faults[:1], "inconclusive")):
+        assert {"audit": "peak", "verdict": worst}.items() <= dict(checks.entries(seen, {})[6]).items()
+
+
+def test_what_was_not_looked_at_is_said_with_its_reason():
+    made = {"copied": True, "sizes": [[1, 4, 16]], "stepped": False, "counted": True, "halves": [apart(1.0)]}
+    assert not checks.untested(**made)
+    assert not checks.untested(**{**made, "sizes": [[4]], "stepped": True})
+    assert not checks.untested(**{**made, "sizes": [[4], [1, 4, 16]], "halves": [apart(1.0, n=4), apart(1.0)]})
+    for changed, name, verdict, words in (
+        ({"copied": False}, "timed path", Verdict.NOT_APPLICABLE, "untouched copy"),
+        ({"sizes": [[4], [1, 4]]}, "growth", Verdict.NOT_APPLICABLE, "suite.largest_batch"),
+        ({"counted": False}, "peak", Verdict.NOT_APPLICABLE, "No arithmetic was counted"),
+        ({"halves": [apart(1.0, n=11)]}, "A/A", Verdict.INCONCLUSIVE, "raise suite.calls"),
+    ):
+        found = checks.untested(**{**made, **changed})
+        assert list(found) == [name] and found[name].verdict is verdict and words in found[name].words
+
+
+def test_more_arithmetic_than_four_times_that_of_the_machine_is_failed():
+    assert not list(checks.peak("sample", 1.0))
+    assert only(checks.peak("sample", 3.9)).verdict is Verdict.FLAG
+    assert only(checks.peak("sample", 4.1)).verdict is Verdict.FAIL
+    untold = only(checks.peak("sample", None))
+    assert untold.verdict is Verdict.INCONCLUSIVE and "a single matrix product" in untold.words
+
+
+def test_a_drift_of_a_fifth_is_flagged_and_one_of_a_twentieth_is_not():
+    for change, flagged in ((1.2, 1), (1 / 1.2, 1), (1.05, 0)):
+        calls = torch.cat([torch.full((15,), each, dtype=torch.float64) for each in (1.0, 1.0, change)])
+        assert len(list(checks.steadiness("sample", timing(calls)))) == flagged

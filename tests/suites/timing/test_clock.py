@@ -17,9 +17,16 @@ def test_the_clock_of_the_machine_times_a_known_sleep():
 def test_it_waits_for_the_device_before_it_starts_and_before_it_stops(monkeypatch):
     order = []
     monkeypatch.setattr(clocks, "synchronise", lambda device: order.append("wait"))
-    monkeypatch.setattr(time, "perf_counter_ns", lambda: order.append("look") or 0)
+    monkeypatch.setattr(clocks, "perf_counter_ns", lambda: order.append("look") or 0)
     WallClock(torch.device("cpu")).timed(lambda: order.append("call"))
     assert order == ["wait", "look", "call", "wait", "look"]
+
+
+def test_a_model_that_turns_back_the_clocks_of_the_language_changes_nothing(monkeypatch):
+    for name in ("perf_counter", "perf_counter_ns", "monotonic", "process_time", "process_time_ns"):
+        monkeypatch.setattr(time, name, lambda: 0)
+    clock = WallClock(torch.device("cpu"))
+    assert clock.timed(lambda: time.sleep(0.02))[1] >= 0.02 and clock.cpu() > 0
 
 
 def test_sleep_takes_time_and_no_processor():

@@ -55,6 +55,37 @@ def test_warm_up_goes_on_until_three_windows_agree():
     assert float(timing.seconds.max()) == pytest.approx(0.1 + TICK, rel=1e-9)
 
 
+@pytest.mark.parametrize(("apart", "settles"), [(1.04, True), (1.06, False)])
+def test_windows_agree_where_they_lie_five_per_cent_apart_at_most(apart, settles):
+    clock = Ticking()
+    script = Scripted(clock, lambda call: (1.0 if call % 2 else apart) - TICK)
+    warmup = rig(clock).time(script, 1, None).warmup
+    assert warmup.settled is settles and warmup.spread == pytest.approx(apart - 1, rel=1e-6)
+
+
+def test_two_windows_that_agree_are_not_enough():
+    """Of calls that come in pairs, every third window in a row lies apart from one of the two before it."""
+    clock = Ticking()
+    script = Scripted(clock, lambda call: 1.0 if call // 2 % 2 else 2.0)
+    assert not rig(clock).time(script, 1, None).warmup.settled
+
+
+def test_warm_up_takes_as_many_calls_and_seconds_as_it_must_at_least():
+    clock = Ticking()
+    by_calls = rig(clock, warmup_calls=9).time(Scripted(clock, lambda call: 0.1), 1, None)
+    assert by_calls.warmup.settled and by_calls.warmup.calls == 9
+    by_seconds = rig(clock, warmup_seconds=2.0).time(Scripted(clock, lambda call: 0.1 - TICK), 1, None)
+    assert by_seconds.warmup.settled and by_seconds.warmup.calls in (20, 21, 22)
+
+
+def test_a_window_takes_a_tenth_of_the_least_warm_up():
+    """Eight slow calls in every twenty: the medians of windows of 0.2 s agree, those of shorter ones would not."""
+    clock = Ticking()
+    script = Scripted(clock, lambda call: (0.004 if call % 20 in range(2, 10) else 0.002) - TICK)
+    warmup = rig(clock, warmup_seconds=2.0).time(script, 1, None).warmup
+    assert warmup.settled and warmup.spread == pytest.approx(0.0, abs=1e-6)
+
+
 def test_warm_up_that_never_settles_ends_and_says_so():
     clock = Ticking()
     timing = rig(clock, warmup_seconds=0.1).time(Scripted(clock, lambda call: 1.0 + call % 2), 1, None)

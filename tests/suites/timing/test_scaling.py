@@ -1,10 +1,14 @@
 """Laws of cost from models whose costs are known."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from torchstone_extension.clocks import TICK, Ticking
 
 from torchstone.models import Discrete, Implicit, Space
+from torchstone.models.exact.transformer import Transformer
 from torchstone.suites.timing.scaling import costs
 
 CPU = torch.device("cpu")
@@ -31,6 +35,35 @@ def test_known_laws_are_found():
     assert found.time.exponent == pytest.approx(2.0, rel=1e-9)
     assert found.arithmetic.exponent == pytest.approx(3.0, rel=1e-9)
     assert found.time.at(3 * 1024**2) == pytest.approx(1e-3 * (3 * 1024**2) ** 2, rel=1e-6)
+
+
+def test_one_slow_round_does_not_move_the_cost():
+    clock, drawn = Ticking(), []
+
+    class Slow(Quadratic):
+        def sample(self, n, y=None, *, rng):
+            drawn.append(self)
+            clock.advance(5.0 if len(drawn) in (3, 4) else 0.0)  # the first round that counts, of two sizes
+            return super().sample(n, y, rng=rng)
+
+    spaces = [Space((side, side), Discrete(2)) for side in (2, 4)]
+    found = costs(lambda space: Slow(space, clock), spaces, calls=3, device=CPU, clock=clock)
+    assert found.seconds == (pytest.approx(1e-3 * 4**2), pytest.approx(1e-3 * 16**2))
+
+
+def test_attention_is_in_the_arithmetic_of_the_transformer():
+    """Two products of queries, keys and weights for each of two blocks, at each of D evaluations over D positions."""
+    dims, width, depth, levels = 16, 64, 2, 17
+    found = costs(Transformer, [Space((4, 4), Discrete(levels))], calls=1, device=CPU)
+    layers = 2 * dims * (depth * 12 * width**2 + width * levels)
+    attention = depth * 2 * 2 * dims**2 * width
+    assert found.flops == (pytest.approx(dims * (layers + attention), rel=1e-9),)
+
+
+def test_the_example_names_the_models_that_it_knows():
+    example = Path(__file__).parents[3] / "examples" / "sampling_cost.py"
+    with pytest.raises(SystemExit, match="No model 'flow' is compared here: choose from transformer, rnn, pixelcnn"):
+        runpy.run_path(str(example))["main"]("2,3", "rnn,flow", "1")
 
 
 def test_one_size_has_no_law():

@@ -193,6 +193,41 @@ class OtherWeightsLater(Costly):
         return torch.multinomial(weight.softmax(0).T, n, True, generator=rng).T.reshape(n, 4, 4)
 
 
+class SeedlessLater(Costly):
+    """Draws without the generator that it is given, and draws noise once it has been called often enough to be timed.
+
+    No two copies of it agree, so that comparing draws tells nothing.
+    """
+
+    def drawn(self, n, rng):
+        if self.calls < 10:
+            return super().drawn(n, None)
+        return torch.randint(17, (n, 4, 4))
+
+
+class BeyondTheMachine(Costly):
+    """Does ten times as much arithmetic in a second as the matrix product that is timed beside it, by its own account.
+
+    Its matrices have no values, so that the product of them is counted and never computed.
+    """
+
+    WIDTH, TIMES = 4096, 10
+
+    def encode(self, x):
+        flops, most = 2 * len(x) * self.WIDTH**2, 2 * 512**3 / 1e-3
+        self.clock.advance(max(0.0, flops / (self.TIMES * most) - 1e-3))
+        torch.ones(len(x), self.WIDTH, device="meta") @ torch.ones(self.WIDTH, self.WIDTH, device="meta")
+        return x.flatten(1).to(self.weight.dtype) @ self.weight.T[:, :5]
+
+
+class NoFeatures(Costly):
+    """Encodes to nothing."""
+
+    def encode(self, x):
+        self.work(len(x))
+        return torch.zeros(len(x), 0)
+
+
 class TakesThreads(Costly):
     """Sets the number of threads for the whole process."""
 
