@@ -12,7 +12,7 @@ from torchstone_extension.honest import LabelledUniform, Normal1D, Uniform
 from torchstone.models import Continuous, Elbo
 from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.linear_gaussian import LinearGaussian
-from torchstone.suites.audits.floors import EntropyFloors
+from torchstone.suites.audits.floors import DRAWS, EntropyFloors
 from torchstone.suites.audits.references import jitter, references
 from torchstone.suites.audits.subject import Density, Subject
 from torchstone.suites.context import Context
@@ -177,3 +177,24 @@ def test_examples_are_drawn_from_the_whole_split_and_fewer_are_some_of_more():
     other = Subject(Bits(), data, Context(seed=1), 60).examples_of("test", 50)[0].flatten()
     assert not torch.equal(few, other)
     assert torch.equal(subject.examples_of("test")[0].flatten(), torch.arange(1000))
+
+
+def test_the_evidence_is_the_mean_over_the_references(monkeypatch):
+    """Their largest is no e-value."""
+    found = iter([1.0, 5.0, 3.0])
+    monkeypatch.setattr("torchstone.suites.audits.floors.log_bet", lambda *arguments: next(found))
+    finding = EntropyFloors().audit(Subject(Bits(), bernoulli(), Context(), 60))
+    expected = torch.tensor([1.0, 5.0, 3.0], dtype=torch.float64).logsumexp(0) - math.log(3)
+    assert finding.statistic == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_draws_of_a_noisy_bound_are_its_own_each_time(monkeypatch):
+    asked, natural = [], Subject.log_density
+
+    def spy(self, x, y, purpose, samples=1):
+        asked.append(purpose)
+        return natural(self, x, y, purpose, samples)
+
+    monkeypatch.setattr(Subject, "log_density", spy)
+    EntropyFloors().audit(Subject(Wild(), bernoulli(), Context(), 60))
+    assert len(asked) == len(set(asked)) == 3 * DRAWS >= 3 * 16
