@@ -8,6 +8,7 @@ import torch
 from torchstone.harness import run
 from torchstone.models import Discrete, Space
 from torchstone.models.checks import check_model
+from torchstone.suites.audit import AUDITS, Auditing
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -24,6 +25,13 @@ def test_its_model_is_one_and_runs(tmp_path, monkeypatch):
     exec(source, namespace)
     torch.manual_seed(0)
     assert "order is a permutation of the event" in check_model(namespace["Mine"](Space((8, 8), Discrete(17), 10)))
+
+
+def test_its_certificate_is_of_the_present_audits():
+    (shown,) = re.findall(r"```text\n(# Audit certificate.*?)```", README, re.DOTALL)
+    names = re.findall(r"^\| (?:passed|not applicable) +\| ([A-Za-z -]+?) +\|", shown, re.MULTILINE)
+    assert names == [audit.name for audit in AUDITS]
+    assert f"Of {len(AUDITS)} audits" in shown.replace("\n", " ") and f"audit {Auditing.version}," in shown
 
 
 def test_it_has_no_gaps():

@@ -9,6 +9,7 @@ import pytest
 from torchstone.harness.publish import machine_path
 from torchstone.harness.standing import stale
 from torchstone.results import RecordError, Status, Store, shipped
+from torchstone.results.reading.grades import CERTIFICATE
 from torchstone.results.record import Record
 from torchstone.results.shipped import COMMAND, FOLDER, page, published, with_summary
 
@@ -55,11 +56,17 @@ def test_no_published_record_names_a_path_of_a_machine(records):
     assert [path for record in records if (path := machine_path(record)) is not None] == []
 
 
-def test_every_published_record_has_its_per_example_values(store, records):
+def test_every_published_number_has_its_per_example_values(store, records):
     for record in records:
-        if record.status is Status.COMPLETED:
+        if record.status is Status.COMPLETED and record.suite != CERTIFICATE:
             values = store.arrays(record)
             assert len(values["id"]) == record.scores[0].n
+
+
+def test_no_built_in_model_fails_an_audit_in_the_published_certificates(records):
+    certificates = [record for record in records if record.suite == CERTIFICATE and record.status is Status.COMPLETED]
+    assert {record.model for record in certificates} >= {"transformer", "vae", "flow", "pixelcnn", "vq_transformer"}
+    assert not [audit for record in certificates for audit in record.audits if audit["verdict"] == "fail"]
 
 
 def test_only_records_and_what_belongs_to_them_lie_there(store, records):
