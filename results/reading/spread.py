@@ -13,8 +13,8 @@ ROUNDING = 1e-12  # relative: numbers that differ by less are one number
 def spread(numbers: Sequence[float]) -> float | None:
     """The sample standard deviation of finite numbers, two or more; None where there are fewer, or one is not finite.
 
-    >>> spread([1.0, 3.0])
-    1.4142135623730951
+    >>> round(spread([1.0, 3.0]), 12)
+    1.414213562373
     """
     if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
         return None

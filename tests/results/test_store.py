@@ -141,7 +141,7 @@ def test_a_record_by_the_beginning_of_its_id_or_by_its_path(store, make):
 def test_a_path_that_is_not_there(store):
     with pytest.raises(RecordError, match=r"nowhere.json cannot be read as a record: .*No such file"):
         store.read("nowhere.json")
-    with pytest.raises(RecordError, match="there are none"):
+    with pytest.raises(RecordError, match="there are no records; make some with `bench run suite=density`"):
         store.read("abc")
 
 
