@@ -11,6 +11,7 @@ from typing import final
 
 from torchstone.results.comparison.differences import Difference, Resampled, resampled
 from torchstone.results.comparison.effects import Effect, Side, apart, effect
+from torchstone.results.reading.grades import CERTIFICATE
 from torchstone.results.reading.groups import Group, Merged, matched
 from torchstone.results.reading.measurements import Value
 from torchstone.results.reading.sources import Source
@@ -117,9 +118,15 @@ def compare(a: Source, b: Source, *, by_name: bool, seed: int = 0) -> Comparison
 def _pairs(a: Source, b: Source, by_name: bool) -> list[tuple[Group, Group]]:
     if by_name:
         return matched(a.groups, b.groups)[0]
-    found = [(mine, theirs) for mine in a.groups for theirs in b.groups if mine.key[:2] == theirs.key[:2]]
+    found = [(mine, theirs) for mine in a.groups for theirs in b.groups if _of_one_kind(mine, theirs)]
+    found.sort(key=lambda pair: pair[0].suite == CERTIFICATE)  # numbers before certificates
     others = [(mine, theirs) for mine, theirs in found if _ids(mine) != _ids(theirs)]
     return others or found
+
+
+def _of_one_kind(mine: Group, theirs: Group) -> bool:
+    """Whether both are of one suite and dataset; how many audits apply is nothing to compare two models by."""
+    return mine.key[:2] == theirs.key[:2] and (mine.suite != CERTIFICATE or mine.model == theirs.model)
 
 
 def _rows(a: Side, b: Side, seed: int) -> list[Row]:

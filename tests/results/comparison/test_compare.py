@@ -49,6 +49,18 @@ def test_a_difference_is_paired_with_its_three_looks_at_it(store, measured, base
     assert outcomes(between(store, "b", "a")) == {"nll": "better", "bits_per_dim": "better"}
 
 
+def test_how_many_audits_were_passed_does_not_set_two_models_apart(store, measured, base):
+    """To one model fewer audits apply than to another. Of one and the same model they are shown, after the numbers."""
+    for name, passed in (("a", 14.0), ("b", 9.0)):
+        counts = (Score("passed", passed, "audits", Kind.EXACT, True),)
+        record, _ = measured(base, model=name, scores=counts)
+        store.write(dataclasses.replace(record, suite="audit", contract={}, identity=f"audit {name}"))
+        store.write(*measured(base, model=name))
+    assert {row.suite for row in between(store).rows} == {"density"}
+    same = compare(source(store, "a", models=["a"]), source(store, "a", models=["a"]), by_name=False)
+    assert [row.suite for row in same.rows] == ["density", "density", "audit"]
+
+
 def test_the_same_comparison_is_the_same_to_the_last_digit(store, measured, base):
     store.write(*measured(base + np.random.default_rng(1).normal(0, 2, N), model="a"))
     store.write(*measured(base, model="b"))
