@@ -491,8 +491,9 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path):
         "model=independent,torchstone_extension.mutants:Hangs,linear_gaussian",
     ]  # fmt: skip
     running = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )  # fmt: skip
     give_up = time.monotonic() + 100
     while not list(tmp_path.glob("bench-results/*.json")) and time.monotonic() < give_up:
         time.sleep(0.2)
