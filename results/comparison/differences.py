@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
+from torchstone.results.reading.spread import spread
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
@@ -145,8 +147,8 @@ def paired(a: ArrayLike, b: ArrayLike, *, worst: float = math.inf) -> Difference
         shares = differences / largest  # whose squares are numbers
         strayed = np.abs(shares - np.median(shares))
         constant = bool((strayed <= _ROUNDING * np.maximum(np.abs(first), np.abs(second)) / largest).all())
-    spread = 0.0 if constant else largest * float(shares.std(ddof=1))
-    return Difference(largest * float(shares.mean()), spread / math.sqrt(n), n - 1, True, n)
+    deviation = 0.0 if constant else largest * float(shares.std(ddof=1))
+    return Difference(largest * float(shares.mean()), deviation / math.sqrt(n), n - 1, True, n)
 
 
 def unpaired(
@@ -260,14 +262,12 @@ def _usable(error: float | None) -> bool:
 
 
 def _error_of_mean(values: Sequence[float]) -> float:
-    largest = max(map(abs, values))
-    if not largest or not math.isfinite(largest):
-        return largest
-    shares = [each / largest for each in values]  # whose squares are numbers
-    center = math.fsum(shares) / len(shares)
-    variance = math.fsum((each - center) ** 2 for each in shares) / (len(shares) - 1)
-    error = math.sqrt(variance / len(shares))
-    return 0.0 if error <= _ROUNDING else largest * error
+    """The standard error of the mean of two values or more; infinite where one of them is."""
+    found = spread(values)
+    if found is None:
+        return math.inf
+    error = found / math.sqrt(len(values))
+    return 0.0 if error <= _ROUNDING * max(map(abs, values)) else error
 
 
 def _quantile(level: float, degrees: float) -> float:

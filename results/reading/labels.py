@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +35,7 @@ def labels(found: Sequence[Measurement]) -> dict[Variant, str]:
 def _told_apart(group: Mapping[Variant, Mapping[str, Any]]) -> dict[Variant, str]:
     keys = sorted({key for settings in group.values() for key in settings})
     telling = [key for key in keys if len({json.dumps(each.get(key)) for each in group.values()}) > 1]
-    telling = [key for key in telling if not _follows_budget(key, list(group.values()))]
+    telling = [key for key in telling if not _follows_budget(key, group.values())]
     names = {key: _short(key, telling) for key in telling}
     return {
         each: ", ".join(f"{names[key]}={_word(settings[key])}" for key in telling if key in settings)
@@ -43,7 +43,7 @@ def _told_apart(group: Mapping[Variant, Mapping[str, Any]]) -> dict[Variant, str
     }
 
 
-def _follows_budget(key: str, group: Sequence[Mapping[str, Any]]) -> bool:
+def _follows_budget(key: str, group: Collection[Mapping[str, Any]]) -> bool:
     """Whether ``key`` is a size that a budget sets, steps or draws, and has one value for each budget."""
     if key != "steps" and not key.startswith("suite."):
         return False

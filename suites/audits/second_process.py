@@ -6,6 +6,7 @@ travels through a file; whether it survives that is found out here before anythi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -142,12 +143,9 @@ def _apart(a: Tensor, b: Tensor) -> float:
 def answered(task: Task) -> Answers:
     """Ask in this process."""
     own, double = asked(task.model, task.rows, _generator(task)), None
-    try:
-        with computing_in(task.model, torch.float64) as arithmetic:
-            exact = asked(task.model, task.rows, _generator(task))
+    with contextlib.suppress(Exception), computing_in(task.model, torch.float64) as arithmetic:
+        exact = asked(task.model, task.rows, _generator(task))
         double = exact if arithmetic.pure else None
-    except Exception:
-        double = None
     return Answers(own, double, _samples(task))
 
 
