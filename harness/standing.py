@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from torchstone.harness.cell import Cell, Settings
+from torchstone.harness.code import code_digest, source_digest
 from torchstone.harness.errors import BenchError
-from torchstone.harness.identity import code_digest, source_digest
 from torchstone.harness.loading import build_model, load_data, load_suite
 from torchstone.harness.plugins import component
 from torchstone.harness.settings import resolve

@@ -18,10 +18,11 @@ import torch
 
 from torchstone.harness.cell import Cell, Outcome, Progress, display_name, plain
 from torchstone.harness.checkpoints import load_checkpoint, save_checkpoint
+from torchstone.harness.code import code_digest
 from torchstone.harness.environment import environment, resolve_device
 from torchstone.harness.errors import BenchError, CellError, InputError
 from torchstone.harness.fitting import fit, fit_key, fitted
-from torchstone.harness.identity import code_digest, state_digest, weights_digest
+from torchstone.harness.identity import state_digest, weights_digest
 from torchstone.harness.loading import build_model, load_data, load_suite
 from torchstone.harness.plugins import component
 from torchstone.harness.request import steps_of

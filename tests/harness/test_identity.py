@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchstone_extension import honest
 
-from torchstone.harness.identity import code_digest, state_digest, weights_digest
+from torchstone.harness.identity import state_digest, weights_digest
 from torchstone.models import Discrete, Space
 from torchstone.models.exact.independent import Independent
 from torchstone.models.exact.rnn import RNN
@@ -88,22 +88,3 @@ def test_a_plain_attribute_counts():
     one, other = honest.AffineFlow(), honest.AffineFlow()
     other.sign = -1.0
     assert state_digest(one) != state_digest(other)
-
-
-def test_code_is_that_of_all_modules_that_are_used(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "digest_helper.py").write_text("SCALE = 1.0\ndef scale(x):\n    return SCALE * x\n")
-    (tmp_path / "digest_model.py").write_text("from digest_helper import scale\nclass M:\n    pass\n")
-    import importlib
-
-    module = importlib.import_module("digest_model")
-    before = code_digest(module.M, module.M())
-    assert before == code_digest(module.M, module.M()) is not None
-    (tmp_path / "digest_helper.py").write_text("SCALE = 2.0\ndef scale(x):\n    return SCALE * x\n")
-    assert code_digest(module.M, module.M()) != before
-
-
-def test_code_without_source_has_no_digest():
-    namespace = {"__name__": "nowhere_to_be_found"}
-    exec("class M:\n    pass\n", namespace)
-    assert code_digest(namespace["M"], namespace["M"]()) is None

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from torchstone.harness import identity, standing
+from torchstone.harness import code, standing
 from torchstone.harness import publish as publishing
 from torchstone.harness.cell import Plan
+from torchstone.harness.code import code_digest, source_digest
 from torchstone.harness.environment import environment, resolve_device
 from torchstone.harness.execution import executor
-from torchstone.harness.identity import code_digest, source_digest
 from torchstone.harness.plugins import component
 from torchstone.harness.publish import Published, best, machine_path, publish
 from torchstone.harness.request import BUDGETS
@@ -117,7 +117,7 @@ def test_other_versions_of_libraries_make_nothing_stale(target, monkeypatch):
     made(target)
     (record, *_) = [r for r in target.store.records() if r.model == "mixture"]
     before = code_digest(component("models", "mixture").factory, None)
-    monkeypatch.setattr(identity, "version", lambda name: "99.0")
+    monkeypatch.setattr(code, "version", lambda name: "99.0")
     standing._digests.cache_clear()
     assert code_digest(component("models", "mixture").factory, None) != before
     assert stale(record) is None
