@@ -200,8 +200,10 @@ def _says_nothing(statement: ast.stmt) -> bool:
 
 
 def _decorators(statement: ast.stmt) -> list[ast.expr]:
-    definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    return statement.decorator_list if definition else []
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return statement.decorator_list
+    return []
 
 
 def _spec(name: str) -> ModuleSpec | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torchstone.harness.cell import Cell, Plan, Progress, Settings
@@ -34,20 +34,17 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
     load_data.cache_clear()  # files may have changed since they were last read in this process
     suites = [component("suites", name) for name in request.suite]
     data = [component("data", name) for name in request.data]
-    models = [component("models", name) for name in _model_names(request, suites, live)]
-    if request.checkpoint is not None and (len(models) != 1 or live):
+    models = {suite.spec: [component("models", n) for n in _model_names(request, suite, live)] for suite in suites}
+    every = list({model.spec: model for found in models.values() for model in found}.values())
+    if request.checkpoint is not None and (len(every) != 1 or live):
         raise InputError(
             f"checkpoint={request.checkpoint}: it belongs to one model that is named; name one, and no other, "
             "with model=…"
         )
-    for group, components in zip(FIELD_GROUPS, (suites, models, data), strict=True):
+    for group, components in zip(FIELD_GROUPS, (suites, every, data), strict=True):
         if overrides := request.fields.get(group):
             check_used(overrides, components)
     device = resolve_device(request.device)
-    candidates: list[tuple[str, Settings, Model | None]] = [
-        (model.spec, _settings(model, request), None) for model in models
-    ]
-    candidates += [(type(model).__name__, (), require_model(model)) for model in live]
     alone = {suite.spec: load_suite(suite.spec, _settings(suite, request)).fresh_process for suite in suites}
     cells = tuple(
         Cell(
@@ -67,25 +64,38 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
             live=model_object,
             alone=alone[suite.spec],
         )
-        for suite, dataset, (model, settings, model_object), seed in itertools.product(
-            suites, data, candidates, request.seed
+        for suite, dataset in itertools.product(suites, data)
+        for (model, settings, model_object), seed in itertools.product(
+            _candidates(models[suite.spec], suite, request, live), request.seed
         )
     )
     _try(cells)
     return Plan(cells, environment(device, request.batch_size, 0))
 
 
-def _model_names(request: Request, suites: Iterable[Component], live: Sequence[Model]) -> tuple[str, ...]:
+def _model_names(request: Request, suite: Component, live: Sequence[Model]) -> tuple[str, ...]:
+    """The models that are asked for by name, or else those that a suite is meant for."""
     if request.model == ("all",):
         return tuple(name for name, point in registered("models").items() if point.value.startswith("torchstone."))
     if request.model or live:
         return request.model
-    defaults = [load_suite(suite.spec, _settings(suite, request)).default_models for suite in suites]
-    return tuple(dict.fromkeys(itertools.chain.from_iterable(defaults)))
+    return load_suite(suite.spec, _settings(suite, request)).default_models
 
 
-def _settings(found: Component, request: Request) -> Settings:
-    overrides = dict(request.fields.get(found.argument, {}))
+def _candidates(
+    models: Iterable[Component], suite: Component, request: Request, live: Sequence[Model]
+) -> Iterator[tuple[str, Settings, Model | None]]:
+    """Every model of a suite with its settings; those that the suite sets itself can be set otherwise."""
+    made = suite.factory
+    own = made.model_settings if isinstance(made, type) and issubclass(made, Suite) else {}
+    for model in models:
+        yield model.spec, _settings(model, request, own), None
+    for model_object in live:
+        yield type(model_object).__name__, (), require_model(model_object)
+
+
+def _settings(found: Component, request: Request, own: Mapping[str, object] | None = None) -> Settings:
+    overrides = {**(own or {}), **request.fields.get(found.argument, {})}
     if found.group == "suites" and request.budget == "standard":
         made = found.factory
         if isinstance(made, type) and issubclass(made, Suite):

@@ -20,6 +20,7 @@ from torchstone.models.model import (
     Enumerable,
     ExplicitApproximate,
     ExplicitExact,
+    ImportanceResampler,
     Joint,
     LatentVariable,
     Model,
@@ -274,6 +275,17 @@ def _samples(model: Model) -> None:
         raise ModelError(f"sample left the declared support, {low} to {high}: return values inside it.")
 
 
+def _weights(model: Model) -> None:
+    assert isinstance(model, ImportanceResampler)
+    if not isinstance(model.candidates, int) or model.candidates < 1:
+        raise ModelError(
+            f"candidates is {model.candidates!r}: set it to how many are drawn for each sample, 1 or more."
+        )
+    _, y = probe(model)
+    x = model.propose(EXAMPLES, rng=generator(0, "candidates"))
+    _vector("log_weight", model.log_weight(x, y), EXAMPLES, "candidate")
+
+
 def _features(model: Model) -> None:
     assert isinstance(model, Encoder)
     features = model.encode(probe(model)[0])
@@ -325,6 +337,7 @@ _CHECKS = (
     Check("elbo gives one number per example and follows its generator", ExplicitApproximate, _elbo),
     Check("prior, posterior and likelihood cover whole events", LatentVariable, _distributions),
     Check("samples have shape, type and support, and follow their generator", Sampler, _samples),
+    Check("candidates have one weight each", ImportanceResampler, _weights),
     Check("features are vectors", Encoder, _features),
     Check("label probabilities sum to one", Discriminative, _label_probabilities),
     Check("tokens give the bytes back", Tokenised, _tokens),

@@ -33,6 +33,7 @@ __all__ = [
     "ExplicitExact",
     "Implicit",
     "ImplicitIterative",
+    "ImportanceResampler",
     "Joint",
     "LatentVariable",
     "Model",
@@ -284,6 +285,36 @@ class ImplicitIterative(Sampler):
         """``n`` samples of shape ``(n, *event)`` in ``steps`` steps (None: the model's own number)."""
 
 
+class ImportanceResampler(Sampler):
+    """Draws candidates, and chooses samples among them with probability in proportion to their weights.
+
+    A few heavy candidates make few different samples: the harness asks for the weights, and keeps on record how many
+    of the candidates were worth having. ``candidates`` are drawn for each sample that is asked for.
+    """
+
+    candidates: int
+
+    @abstractmethod
+    def propose(self, n: int, *, rng: torch.Generator) -> Tensor:
+        """``n`` independent candidates of shape ``(n, *event)``, whatever the label."""
+
+    @abstractmethod
+    def log_weight(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log of target over proposal density of each candidate, up to a constant of its label, ``(N,)`` nats."""
+
+    @final
+    def sample(self, n: int, y: Tensor | None = None, *, rng: torch.Generator) -> Tensor:
+        """``n`` samples; those of one label are chosen, independently, among all candidates."""
+        x = self.propose(n * self.candidates, rng=rng)
+        chosen = torch.empty(n, dtype=torch.long, device=x.device)
+        for label in [None] if y is None else sorted(set(y.tolist())):
+            here = torch.ones(n, dtype=torch.bool) if label is None or y is None else (y == label).cpu()
+            asked = None if label is None else torch.full((len(x),), label, device=x.device)
+            weights = self.log_weight(x, asked).double().softmax(0)
+            chosen[here.to(x.device)] = torch.multinomial(weights, int(here.sum()), replacement=True, generator=rng)
+        return x[chosen]
+
+
 class Encoder(Model):
     """Maps examples to features."""
 
@@ -350,6 +381,7 @@ _CAPABILITIES: tuple[type[Model], ...] = (
     Sampler,
     Implicit,
     ImplicitIterative,
+    ImportanceResampler,
     Encoder,
     Discriminative,
     Tokenised,

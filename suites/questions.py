@@ -20,9 +20,11 @@ from torchstone.models.model import (
     Autoregressive,
     Continuous,
     Discrete,
+    Discriminative,
     Elbo,
     ExplicitApproximate,
     ExplicitExact,
+    ImportanceResampler,
     LatentVariable,
     Model,
     ModelError,
@@ -42,6 +44,8 @@ __all__ = [
     "ask_elbo_terms",
     "ask_importance_weighted",
     "ask_log_prob",
+    "ask_log_prob_label",
+    "ask_log_weight",
     "ask_path",
     "ask_weights",
     "check_support",
@@ -50,6 +54,7 @@ __all__ = [
 ]
 
 SAMPLES_PER_DRAW = 250  # part of what defines the random numbers
+UNNORMALISED = 1e-4  # nats by which probabilities in single precision may miss one
 ROWS_PER_EXAMPLE = 4  # importance samples asked at once for each example of a batch: activations that stay in the cache
 
 
@@ -170,6 +175,26 @@ def ask_log_prob(model: ExplicitExact, x: Tensor, y: Tensor | None) -> Tensor:
     """``log p(x)`` or ``log p(x|y)``, ``(N,)`` nats. Raises ModelError on a wrong shape or type."""
     with torch.no_grad():
         return _per_example(model, "log_prob", model.log_prob(x, y), x.shape[0])
+
+
+def ask_log_prob_label(model: Discriminative, x: Tensor) -> Tensor:
+    """``log p(y|x)`` for every class, ``(N, C)`` nats in float64. Raises ModelError where they do not add up to one."""
+    classes, name = space_of(model).classes, f"{type(model).__name__}.log_prob_label"
+    with torch.no_grad():
+        answer: object = model.log_prob_label(x)
+    if not isinstance(answer, Tensor) or answer.shape != (len(x), classes) or not answer.is_floating_point():
+        found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        raise ModelError(f"{name} returned {found}; return log-probabilities of shape ({len(x)}, {classes}).")
+    answer = answer.detach().double().cpu()
+    if not bool((answer.logsumexp(1).abs() < UNNORMALISED).all()):
+        raise ModelError(f"{name} gives probabilities that do not add up to one; apply log_softmax over the classes.")
+    return answer
+
+
+def ask_log_weight(model: ImportanceResampler, x: Tensor, y: Tensor | None) -> Tensor:
+    """Log-weights of candidates, ``(N,)`` nats in float64. Raises ModelError on a wrong shape or type."""
+    with torch.no_grad():
+        return _per_example(model, "log_weight", model.log_weight(x, y), x.shape[0])
 
 
 def ask_elbo(model: ExplicitApproximate, x: Tensor, y: Tensor | None, rng: torch.Generator) -> Tensor:

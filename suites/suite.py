@@ -50,6 +50,7 @@ class Suite(ABC):
         default_models: those run where none is named.
         metrics: the metrics that it can report, and what each is, in half a line.
         standard: settings that take another default at ``budget=standard``.
+        model_settings: settings of models that take another default in this suite, where a model has them.
         fresh_process: whether each cell wants a process of its own, and the machine for itself.
         reusable: whether an earlier record of the same may answer in place of a new measurement.
     """
@@ -59,6 +60,7 @@ class Suite(ABC):
     default_models: ClassVar[tuple[str, ...]]
     metrics: ClassVar[Mapping[str, str]]
     standard: ClassVar[Mapping[str, object]] = {}
+    model_settings: ClassVar[Mapping[str, object]] = {}
     fresh_process: ClassVar[bool] = False
     reusable: ClassVar[bool] = True
 
