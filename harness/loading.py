@@ -22,12 +22,7 @@ __all__ = ["build_model", "load_data", "load_suite"]
 def load_data(spec: str, settings: Settings) -> Dataset:
     """The dataset that ``spec`` names. Raises DataError or InputError where it cannot be had."""
     found = component("data", spec)
-    path = () if found.path is None else (Path(found.path),)
-    if "path" in found.parameters() and found.path is None:
-        raise InputError(f"data={spec}: it needs a path; write data={spec}:PATH.")
-    if "path" not in found.parameters() and found.path is not None:
-        raise InputError(f"data={spec}: {found.name} takes no path; write data={found.name}.")
-    data = found.factory(*path, **dict(settings))
+    data = found.factory(**_path(found), **dict(settings))
     if not isinstance(data, Dataset):
         raise InputError(
             f"data={spec}: its factory returned a {type(data).__name__}; return a torchstone.suites.data.Dataset."
@@ -52,8 +47,8 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
         ModelError: where the model cannot be had for these data.
         InputError: where its factory returns no model.
     """
-    supplied: dict[str, Any] = {}
     parameters = found.parameters()
+    supplied: dict[str, Any] = _path(found)
     if "space" in parameters:
         supplied["space"] = data.space
     if "source" in parameters:
@@ -78,3 +73,15 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
         return require_model(made)
     except ModelError as error:
         raise InputError(f"model={found.spec}: its factory returned no model. {error}") from error
+
+
+def _path(found: Component) -> dict[str, Path]:
+    """The path that a spec such as ``folder:PATH`` names, for a factory that takes one."""
+    takes = "path" in found.parameters()
+    if takes and found.path is None:
+        raise InputError(f"{found.argument}={found.spec}: it needs a path; write {found.argument}={found.spec}:PATH.")
+    if not takes and found.path is not None:
+        raise InputError(
+            f"{found.argument}={found.spec}: {found.name} takes no path; write {found.argument}={found.name}."
+        )
+    return {} if found.path is None else {"path": Path(found.path)}

@@ -100,8 +100,10 @@ def component(group: Group, spec: str) -> Component:
     head, colon, tail = spec.partition(":")
     if not colon and spec in points:
         return Component(group, spec, spec, _load(points[spec], group, spec))
-    if colon and group == "data" and head in points:
-        return Component(group, spec, head, _load(points[head], group, spec), path=tail)
+    if colon and group != "suites" and head in points:
+        found = Component(group, spec, head, _load(points[head], group, spec), path=tail)
+        if group == "data" or "path" in found.parameters():
+            return found
     if colon and not tail.startswith("\\"):
         path, _, factory = spec.rpartition(":")
         module = _import_file(path, group, spec) if path.endswith(".py") else _import_module(path, group, spec)

@@ -126,7 +126,12 @@ class _Run:
         self.cell, self.progress = cell, progress
         self.device = resolve_device(cell.device)
         self.context = Context(
-            device=self.device, batch_size=cell.batch_size, seed=cell.seed, progress=progress, alone=cell.alone
+            device=self.device,
+            batch_size=cell.batch_size,
+            seed=cell.seed,
+            progress=progress,
+            alone=cell.alone,
+            cache=cell.results / "features",
         )
         self.fingerprints: dict[str, str] = {}
         self.names = {"model": display_name(cell.model), "dataset": display_name(cell.data), "family": "unknown"}

@@ -52,8 +52,9 @@ Flat: TypeAlias = Mapping[str, Scalar]
 # The parameters of a score that are measured, or the model's own. All others are choices, and choices that differ keep
 # two numbers apart.
 OUTCOMES = frozenset({
-    "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "best_batch", "calls", "cpu_per_wall",
-    "effective_samples", "estimator_stderr", "iqr", "latents", "load", "nonfinite", "warmup_calls",
+    "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "best_batch", "calls", "corrected",
+    "cpu_per_wall", "effective_samples", "estimator_stderr", "evaluations", "expected", "floor", "floor_sd", "iqr",
+    "latents", "load", "lowest", "nonfinite", "null", "p_value", "seconds_per_sample", "slope", "support_size", "warmup_calls",
 })  # fmt: skip
 
 # The keys of a contract that name the machine a speed was measured on, and nothing of what was measured.

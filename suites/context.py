@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import final
 
 import torch
@@ -28,6 +29,7 @@ class Context:
         seed: of every stochastic question, together with its purpose and block.
         progress: called with a stage, and how much of how much of it is done.
         alone: whether this process was begun for this evaluation, and has done nothing else.
+        cache: a folder for what is costly and follows from content alone, such as features; None to keep nothing.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Context:
         seed: int = 0,
         progress: Callable[[str, int, int], None] = _silent,
         alone: bool = False,
+        cache: Path | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.batch_size = batch_size
@@ -45,6 +48,7 @@ class Context:
         self.seed = seed
         self.progress = progress
         self.alone = alone
+        self.cache = cache
 
     def rng(self, purpose: str, block: int = 0, *, device: torch.device | str | None = None) -> torch.Generator:
         """A generator that depends on the seed, ``purpose`` and ``block`` alone; on this device unless told."""

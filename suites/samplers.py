@@ -22,6 +22,7 @@ from torchstone.models.model import (
 )
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.data.given import GivenSamples
 from torchstone.suites.questions import ask_log_weight
 
 __all__ = ["ask_candidate_weights", "ask_samples", "labels_like", "sampler_refusal"]
@@ -99,6 +100,8 @@ def ask_samples(
         ModelError: where samples are of another shape, number or type than is due, not finite, or outside of the
             support that the model declares; and where distinct samples come again under another seed.
     """
+    if isinstance(model, GivenSamples):
+        block = n  # each is given once
     found: list[Tensor] = []
     for number, start in enumerate(range(0, n, block)):
         count = min(block, n - start)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from torchstone.models.model import Continuous, Discrete, ExplicitExact, Sampler, Space, Split, Tokenised
-from torchstone.models.randomness import generator
 from torchstone.suites.audits.audit import Audit, Finding, Grade, Verdict
 from torchstone.suites.audits.subject import Subject
+from torchstone.suites.metrics.copies import row_hashes, twins
 from torchstone.suites.metrics.counts import excess_p_value
 from torchstone.suites.questions import ask_log_prob, check_support
 
@@ -77,7 +77,7 @@ class Freshness(Audit):
             return Finding.not_applicable(NOT)
         calls, _ = subject.samples
         x = _stored(torch.cat(calls), subject)
-        drawn, hashes = _hashes(x), {name: _split(subject.data.split(name), x) for name in subject.data.splits}
+        drawn, hashes = row_hashes(x), {name: _split(subject.data.split(name), x) for name in subject.data.splits}
         test, train = hashes["test"], hashes["train"]
         expected = int(torch.isin(test, train).sum())
         seen: list[str] = []
@@ -87,9 +87,9 @@ class Freshness(Audit):
             p = excess_p_value(hits, len(drawn), expected, len(test))
             words = f"{hits} of {len(drawn)} samples stand in the {name} split"
             (odd if p < LEVEL else seen).append(words)
-        twins, rate = _twins(drawn), _twins(test[: len(drawn)])
-        p = excess_p_value(twins, len(drawn), rate, min(len(test), len(drawn)))
-        words = f"{twins} have a twin among the samples"
+        doubled, rate = twins(drawn), twins(test[: len(drawn)])
+        p = excess_p_value(doubled, len(drawn), rate, min(len(test), len(drawn)))
+        words = f"{doubled} have a twin among the samples"
         (odd if p < LEVEL else seen).append(words)
         null = f"Of {len(test)} test examples {expected} stand in the train split, and {rate} of the first "
         null += f"{min(len(test), len(drawn))} have a twin."
@@ -166,18 +166,4 @@ def _stored(x: Tensor, subject: Subject) -> Tensor:
 def _split(split: Split, like: Tensor) -> Tensor:
     """Hashes of all examples of a split, in the type of the samples."""
     starts = range(0, len(split), 4096)
-    return torch.cat([_hashes(split.batch(start, start + 4096)[0].to(like.dtype)) for start in starts])
-
-
-def _hashes(x: Tensor) -> Tensor:
-    """A 64-bit hash of each example, ``(N,)``; two others share one with a probability of about 2^-64."""
-    flat = x.flatten(1)
-    bits = (flat.double() + 0.0).view(torch.int64) if flat.is_floating_point() else flat.long()
-    weights = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=generator(0, "hash")) * 2 + 1
-    return ((bits + 1) * weights).sum(1)  # wraps, modulo 2^64
-
-
-def _twins(hashes: Tensor) -> int:
-    """How many share their hash with another."""
-    counts = torch.unique(hashes, return_counts=True)[1]
-    return int(counts[counts > 1].sum())
+    return torch.cat([row_hashes(split.batch(start, start + 4096)[0].to(like.dtype)) for start in starts])

@@ -23,7 +23,7 @@ from torchstone.suites.data.splitting import select, split_by_content, tenths
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["folder", "npz", "square", "text"]
+__all__ = ["archive", "folder", "images", "npz", "square", "text"]
 
 T = TypeVar("T")
 
@@ -51,10 +51,7 @@ def folder(
         mode: convert every image to grey (L) or to colour (RGB); None takes them as they are.
     """
     files = _image_files(path)
-    shape = _common_shape(files, size, mode)
-    x = torch.empty((len(files), *shape), dtype=torch.uint8)
-    for i, file in enumerate(files):
-        x[i] = _pixels(file, size, mode)
+    x = _stacked(files, size, mode)
     y, classes = _classes(path, files)
     splits = select(x, y, split_by_content(x, tenths(len(x))))
     variant: dict[str, str | int] = (
@@ -62,6 +59,29 @@ def folder(
     )
     variant |= {} if mode is None else {"mode": mode}
     return Dataset(f"folder:{path.resolve().name}", Space(shape, Discrete(256), classes), splits, _LICENCE, variant)
+
+
+def images(path: Path) -> Tensor:
+    """The images below a folder as they are, ``(N, H, W)`` or ``(N, 3, H, W)`` bytes, in the order of their names.
+
+    Raises:
+        DataError: where there are none, one is broken, or they differ in size or mode.
+    """
+    return _stacked(_image_files(path), None, None)
+
+
+def archive(path: Path) -> Tensor:
+    """The array ``x`` of an ``.npz`` archive, ``(N, *event)``: bytes or int32 for integers, or real numbers.
+
+    Raises:
+        DataError: where there is none, or it holds no examples.
+    """
+    arrays = _arrays(path)
+    if "x" not in arrays:
+        raise DataError(f"{path} holds {', '.join(arrays)}; give an archive with x: numpy.savez(PATH, x=...).")
+    _check_events(path, [arrays["x"]])
+    _, dtype = _support(path, [arrays["x"]], None)
+    return torch.from_numpy(np.ascontiguousarray(arrays["x"], dtype=dtype))
 
 
 def square(image: Image, size: int) -> Image:
@@ -159,13 +179,13 @@ def _common_shape(files: Sequence[Path], size: int | None, mode: str | None) -> 
     if mode is None and (odd is not None or usual not in ("L", "RGB")):
         raise DataError(
             f"{files[odd or 0]} has mode {modes[odd or 0]}, and all images must be L, or all RGB: "
-            f"convert them with data.mode=RGB or data.mode=L."
+            f"convert them, for data=folder:PATH with data.mode=RGB or data.mode=L."
         )
     odd, (width, height) = _odd_one([found for found, _ in headers])
     if size is None and odd is not None:
         raise DataError(
             f"{files[odd]} is {headers[odd][0][0]}×{headers[odd][0][1]} pixels, and most images are {width}×{height}: "
-            f"bring them to one size with, for example, data.size=32."
+            f"bring them to one size, for data=folder:PATH with, for example, data.size=32."
         )
     area = (height, width) if size is None else (size, size)
     return area if (mode or usual) == "L" else (3, *area)
@@ -175,6 +195,13 @@ def _odd_one(values: Sequence[T]) -> tuple[int | None, T]:
     """The index of the first value that differs from the most frequent one, and that one."""
     usual = Counter(values).most_common(1)[0][0]
     return next((i for i, value in enumerate(values) if value != usual), None), usual
+
+
+def _stacked(files: Sequence[Path], size: int | None, mode: str | None) -> Tensor:
+    x = torch.empty((len(files), *_common_shape(files, size, mode)), dtype=torch.uint8)
+    for i, file in enumerate(files):
+        x[i] = _pixels(file, size, mode)
+    return x
 
 
 def _pixels(file: Path, size: int | None, mode: str | None) -> Tensor:

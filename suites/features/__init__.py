@@ -1,0 +1,1 @@
+"""What samples are compared in: extractors of features, each with all that moves a number taken of them."""

@@ -1,0 +1,1 @@
+"""How good samples are: against which examples, by which distances, at which cost."""

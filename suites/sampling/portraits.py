@@ -1,0 +1,62 @@
+"""Pictures of samples: beside their nearest training examples, of distance against number, and against steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from torchstone.suites.metrics.frechet import Extrapolation
+from torchstone.suites.pictures.samples import Curve, extrapolation, neighbours, quality
+from torchstone.suites.sampling.drawn import Drawn
+from torchstone.suites.sampling.sheet import Sheet
+from torchstone.suites.sampling.steps import Rung
+
+__all__ = ["portraits"]
+
+SHOWN = 12  # samples in a row
+
+
+def portraits(
+    sheet: Sheet,
+    drawn: Drawn,
+    train: Tensor,
+    test_distances: Tensor,
+    distances: Tensor,
+    which: Tensor,
+    line: Extrapolation | None,
+    rungs: Sequence[Rung],
+) -> Mapping[str, bytes]:
+    """PNG files by name.
+
+    Args:
+        sheet: whose first score is the distance that curves end at.
+        drawn: the samples.
+        train: the training split, as stored.
+        test_distances: of test examples to their nearest training examples.
+        distances: of samples to theirs.
+        which: the nearest training example of each sample.
+        line: the extrapolation, where there is one.
+        rungs: the numbers of steps, where there are any.
+    """
+    found: dict[str, bytes] = {}
+    if drawn.x.ndim in (3, 4):
+        n = min(SHOWN, len(drawn.x))
+        few = {
+            "the first samples": torch.arange(n),
+            "the nearest to training examples": distances.argsort(stable=True)[:n],
+        }
+        found["samples"] = neighbours(drawn.x, train, which, distances, test_distances, few)
+    floor = sheet.scores[0].parameters.get("floor")
+    level = float(floor) if isinstance(floor, float) else None
+    if line is not None:
+        found["extrapolation"] = extrapolation(line, level)
+    if rungs:
+        curve = Curve(
+            tuple(rung.evaluations for rung in rungs),
+            tuple(rung.distance for rung in rungs),
+            tuple(rung.seconds for rung in rungs),
+        )
+        found["steps"] = quality(curve, level)
+    return found

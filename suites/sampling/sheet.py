@@ -1,0 +1,258 @@
+"""From samples and references to scores: each with its error, and with its floor and its null beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from torchstone.results.record import Flat, Kind, Scalar, Score
+from torchstone.suites.features.extractor import Extractor, Features
+from torchstone.suites.metrics.bounds import effective_samples
+from torchstone.suites.metrics.copies import (
+    closeness,
+    near_copies,
+    pairs_of_twins,
+    row_hashes,
+    support_size,
+)
+from torchstone.suites.metrics.counts import excess_p_value
+from torchstone.suites.metrics.frechet import Extrapolation, frechet_distance, moments
+from torchstone.suites.metrics.inception import inception_score
+from torchstone.suites.metrics.neighbours import Neighbourhoods, expected_coverage
+from torchstone.suites.metrics.uncertainty import mean
+from torchstone.suites.sampling.distances import (
+    Distance,
+    Floor,
+    extrapolated,
+    floor_of,
+    frechet,
+    kernel,
+    nearby,
+)
+from torchstone.suites.sampling.references import Reference
+
+__all__ = ["Sheet"]
+
+DISTANCE = "squared distance"
+LEVEL = 1e-3
+NEAR, FEW = (0.001, 0.05), 10_000  # the quantile of near copies with many test examples, and with fewer than these
+FAR = 3.0  # times the floor
+
+
+@final
+class Sheet:
+    """Scores and notes as they come in.
+
+    Attributes:
+        scores: in the order of the table, the headline first.
+        notes: warnings, and what was not applicable and why.
+    """
+
+    def __init__(self) -> None:
+        self.scores: list[Score] = []
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Keep a warning or a reason."""
+        self.notes.append(sentence)
+
+    def distances(
+        self, samples: Features, test: Reference, train: Reference, rng: torch.Generator
+    ) -> Extrapolation | None:
+        """Fréchet distances to both splits, and all else to the test split; the line to infinitely many samples."""
+        self._frechet(samples, test, train)
+        line = None if test.features is None else extrapolated(samples.values, test.features.values, rng)
+        if line is not None:
+            self._add(
+                "fid_infinity", DISTANCE, Distance(line.value, None, line.sizes[-1]), parameters={"slope": line.slope}
+            )
+        self._add("fid_train", DISTANCE, frechet(samples.values, train), contract={"reference": "train"})
+        if test.features is None:
+            self.note(f"Of {test.name} only moments are known: kernel distance and neighbours are not applicable.")
+            return None
+        self._kernel(samples, test.features, train, rng)
+        self._neighbours(samples, test.features, train)
+        return line
+
+    def _frechet(self, samples: Features, test: Reference, train: Reference) -> None:
+        found, reference = frechet(samples.values, test), test.features
+        floor = None
+        if reference is not None:
+            own = moments(reference.values[: found.n])
+            floor = floor_of(lambda part: frechet_distance(moments(part.values), own), train.sets(found.n))
+        self._add("fid", DISTANCE, found, floor)
+        if floor is not None and found.value < floor.mean - 3 * (floor.sd or math.inf):
+            self.note(
+                f"Its Fréchet distance, {found.value:.3g}, is below that of {found.n} training examples, "
+                f"{floor.mean:.3g} ± {floor.sd:.2g}: it has learned these very test examples, or their moments."
+            )
+
+    def _kernel(self, samples: Features, test: Features, train: Reference, rng: torch.Generator) -> None:
+        found = kernel(samples.values, test, rng)
+        floor = floor_of(
+            lambda part: kernel(part.values, Features(test.values[: found.n]), rng).value, train.sets(found.n)
+        )
+        self._add("kid", DISTANCE, found, floor, null=0.0)
+
+    def _neighbours(self, samples: Features, test: Features, train: Reference) -> None:
+        found, n = nearby(samples.values, test), min(len(samples), len(test))
+        floors = [nearby(part.values, test) for part in train.sets(n)]
+        nulls = {"density": 1.0, "coverage": expected_coverage(n, n, 5)}
+
+        def score(metric: str, take: Callable[[Neighbourhoods], Tensor], k: int) -> None:
+            value = mean(take(found).double())
+            means = [float(take(each).double().mean()) for each in floors]
+            floor = Floor(sum(means) / len(means), None) if means else None
+            distance = Distance(value.value, value.stderr, n)
+            self._add(metric, "", distance, floor, null=nulls.get(metric), up=True, parameters={"k": k})
+
+        score("precision", lambda each: each.precision, 3)
+        score("recall", lambda each: each.recall, 3)
+        score("density", lambda each: each.density, 5)
+        score("coverage", lambda each: each.coverage, 5)
+
+    def classified(self, samples: Features, test: Features | None, extractor: Extractor) -> None:
+        """The inception score, where the extractor is a classifier."""
+        if samples.logits is None:
+            return
+        found = inception_score(samples.logits)
+        floor = None if test is None or test.logits is None else Floor(inception_score(test.logits).value, None)
+        contract: Flat = {"classifier": extractor.classes, "splits": found.splits}
+        distance = Distance(found.value, found.stderr, len(samples))
+        self._add("inception_score", "", distance, floor, up=True, contract=contract)
+
+    def second(self, samples: Features, test: Features, train: Reference, extractor: Extractor) -> None:
+        """The Fréchet distance by another extractor, which a sampler that was trained on the first one does not know."""
+        n = min(len(samples), len(test))
+        own = moments(test.values[:n])
+        floor = floor_of(lambda part: frechet_distance(moments(part.values), own), train.sets(n))
+        found = frechet(samples.values, Reference("test", test, train.moments, {}))
+        self._add("fid_second", DISTANCE, found, floor, contract={"extractor": extractor.name})
+        first = self.scores[0]
+        above = [
+            score.value / float(score.parameters["floor"] or math.inf)
+            for score in (first, self.scores[-1])
+            if score.parameters.get("floor") is not None
+        ]
+        if len(above) == 2 and above[0] < FAR and above[1] > FAR * above[0]:
+            self.note(
+                f"By the first extractor its distance is {above[0]:.2g} times that of training examples, and by "
+                f"{extractor.name} {above[1]:.2g} times: it may have been trained on the first one's features."
+            )
+
+    def copies(self, samples: Tensor, train: Tensor, test: Tensor) -> None:
+        """Samples that stand in the training split, or in the test split, and samples that equal each other."""
+        drawn, known, fresh = row_hashes(samples.long()), row_hashes(train.long()), row_hashes(test.long())
+        expected = int(torch.isin(fresh, known).sum())
+        hits = int(torch.isin(drawn, known).sum())
+        p = excess_p_value(hits, len(drawn), expected, len(fresh))
+        self._share("exact_copies", hits, len(drawn), expected / len(fresh), p)
+        if p < LEVEL:
+            self.note(
+                f"{hits} of {len(drawn)} samples are training examples to the last bit, and {expected} of {len(fresh)} "
+                "test examples are: look at the picture of nearest neighbours."
+            )
+        tests = int(torch.isin(drawn, fresh).sum())
+        p = excess_p_value(tests, len(drawn), expected, len(fresh))
+        if p < LEVEL:
+            self.note(f"{tests} of {len(drawn)} samples are test examples to the last bit: it has seen the test split.")
+        self._duplicates(drawn, fresh)
+
+    def _duplicates(self, drawn: Tensor, fresh: Tensor) -> None:
+        """Equal pairs, as a share of all pairs, and how many equally likely samples would have so many."""
+        n, m = len(drawn), len(fresh)
+        pairs, expected = pairs_of_twins(drawn), pairs_of_twins(fresh) / max(1, m * (m - 1) // 2)
+        every = max(1, n * (n - 1) // 2)
+        size = support_size(n, pairs)
+        self.scores.append(
+            Score(
+                "duplicate_pairs", float(pairs), f"of {every}", Kind.EXACT, False, n=n,
+                parameters={"expected": expected * every, "support_size": size},
+            )
+        )  # fmt: skip
+        if pairs == every:
+            self.note("All samples are equal: the sampler has collapsed, and covariances are singular.")
+        elif pairs > 3 + 10 * expected * every:
+            self.note(f"{pairs} pairs of samples are equal: as many as {size:.3g} different samples would give.")
+
+    def nearness(self, samples: Tensor, examples: Tensor, space: str) -> None:
+        """How near samples are to the training split beside how near test examples are, given both distances."""
+        close = closeness(samples, examples)
+        quantile = NEAR[0] if len(examples) >= FEW else NEAR[1]
+        near = near_copies(samples, examples, quantile)
+        parameters: dict[str, Scalar] = {"distance": space, "null": 0.5, "p_value": close.p_value}
+        self.scores.append(
+            Score(
+                "memorisation", close.value, "", Kind.ESTIMATE, False, close.stderr, n=len(samples),
+                parameters=parameters,
+            )
+        )  # fmt: skip
+        self._share(
+            "near_copies", round(near.share * len(samples)), len(samples), near.expected, near.p_value,
+            {"distance": space, "quantile": quantile},
+        )  # fmt: skip
+        if min(close.p_value, near.p_value) < LEVEL:
+            self.note(
+                f"By {space}, samples are nearer to the training split than test examples are: nearer in "
+                f"{close.value:.0%} of pairs, and {near.share:.1%} of the samples among the nearest {quantile:.1%} "
+                f"beside {near.expected:.1%} of the test examples. Look at the picture of nearest neighbours."
+            )
+
+    def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> float:
+        """The Fréchet distance of an iterative sampler at a number of steps; the distance."""
+        found = frechet(samples.values, test)
+        parameters: Flat = {"steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds}
+        self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
+        return found.value
+
+    def candidates(self, log_weights: Tensor) -> None:
+        """The share of candidates that are worth having, given log-weights ``(classes, n)``: over classes the mean."""
+        shares = effective_samples(log_weights, dim=1) / log_weights.shape[1]
+        self.scores.append(
+            Score(
+                "effective_candidates", float(shares.mean()), "of candidates", Kind.ESTIMATE, True,
+                n=log_weights.shape[1], parameters={"lowest": float(shares.min())},
+            )
+        )  # fmt: skip
+
+    def _share(self, metric: str, hits: int, n: int, expected: float, p: float, more: Flat | None = None) -> None:
+        share = hits / n
+        self.scores.append(
+            Score(
+                metric, share, "of samples", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
+                parameters={"expected": expected, "p_value": p, **(more or {})},
+            )
+        )  # fmt: skip
+
+    def _add(
+        self,
+        metric: str,
+        unit: str,
+        found: Distance,
+        floor: Floor | None = None,
+        *,
+        null: float | None = None,
+        up: bool = False,
+        parameters: Flat | None = None,
+        contract: Flat | None = None,
+    ) -> None:
+        beside: dict[str, Scalar] = {
+            "corrected": found.corrected,
+            "p_value": found.p_value,
+            "floor": None if floor is None else floor.mean,
+            "floor_sd": None if floor is None else floor.sd,
+            "null": null,
+        }
+        known = {key: value for key, value in beside.items() if value is not None}
+        error = found.stderr
+        ends = None if error is None else (found.value - 1.96 * error, found.value + 1.96 * error)
+        self.scores.append(
+            Score(
+                metric, found.value, unit, Kind.ESTIMATE, up, error, ends, found.n, {**known, **(parameters or {})},
+                {"samples": found.n, **(contract or {})},
+            )
+        )  # fmt: skip
