@@ -38,8 +38,9 @@ def command(output: Path) -> None:
     save_checkpoint(classifier, output, {"model": "DigitsClassifier", "data": data.fingerprint, "steps": str(STEPS)})
     for name, split in data.splits.items():
         x, y = split.batch(0, len(split))
+        assert y is not None
         with torch.no_grad():
-            right = int((classifier.log_prob_label(x).argmax(1) == y).sum())
+            right = int(torch.eq(classifier.log_prob_label(x).argmax(1), y).sum())
         click.echo(f"{name}: {right} of {len(x)} are told right")
     click.echo(f"{output}: sha256 {file_hash(output)}")
 

@@ -22,6 +22,7 @@ from torchstone.suites.features.extractor import Extractor, Features
 from torchstone.suites.features.projection import ProjectionExtractor
 from torchstone.suites.metrics.neighbours import nearest
 from torchstone.suites.samplers import ask_candidate_weights, sampler_refusal
+from torchstone.suites.sampling.checks import entries
 from torchstone.suites.sampling.drawn import Drawn, draw_samples
 from torchstone.suites.sampling.portraits import portraits
 from torchstone.suites.sampling.references import Reference, of_path, of_split
@@ -89,7 +90,7 @@ class Samples(Suite):
     def skip(self, model: Model, data: Dataset) -> str | None:
         """Models that draw nothing, or nothing like these data, and data of which there are too few."""
         if data.text:
-            return f"{data.name} is text, for which there is no extractor of features; the suite is for images and vectors."
+            return f"{data.name} is text, for which there is no extractor; the suite is for images and vectors."
         few = min(("train", "test"), key=lambda name: len(data.split(name)))
         if len(data.split(few)) < FEWEST:
             return (
@@ -134,11 +135,14 @@ class Samples(Suite):
             "drawn": self.samples,
         }
         ids = data.split("test").ids[:0]
-        return Evaluation(tuple(sheet.scores), contract, ids, {}, tuple(sheet.notes), figures=figures)
+        return Evaluation(
+            tuple(sheet.scores), contract, ids, {}, tuple(sheet.notes), entries(sheet.seen, sheet.untested), figures
+        )
 
     def _second(self, sheet: Sheet, drawn: Drawn, data: Dataset, extractor: Extractor, context: Context) -> None:
         """The distance by a random projection, which nobody trains a sampler on."""
         if extractor.toy or self.reference is not None:
+            sheet.untested["second extractor"] = "There is no trained extractor, or the reference is one's own."
             return
         other = ProjectionExtractor(data.space)
         _, train = of_split(data, "train", other, context)
@@ -152,7 +156,7 @@ class Samples(Suite):
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Copies, exact and near.
 
-        The distances of test examples and of samples to their nearest training examples, and which those of samples are.
+        The distances of test examples and of samples to the nearest training examples, and which those of samples are.
         """
         sheet.copies(drawn.x, train_x, test_x)
         assert train.features is not None and test.features is not None

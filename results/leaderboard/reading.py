@@ -206,6 +206,8 @@ def _values(columns: Mapping[str, Sequence[Any]]) -> list[Value]:
             [_present(each.get("nonfinite")) for each in parameters],
             columns["contract"],
             map(_choices, parameters),
+            [_present(each.get("floor")) for each in parameters],
+            [_present(each.get("null")) for each in parameters],
         )
     )
 

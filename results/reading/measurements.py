@@ -31,7 +31,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One score of a measurement; ``choices`` are those of its parameters that were not measured."""
+    """One score of a measurement; ``choices`` are those of its parameters that were not measured.
+
+    ``floor`` is what examples of the training split have in place of the model, and ``null`` what the law of the data
+    itself would have.
+    """
 
     value: float
     stderr: float | None
@@ -43,6 +47,8 @@ class Value:
     nonfinite: float | None
     contract: str
     choices: tuple[tuple[str, str], ...]
+    floor: float | None = None
+    null: float | None = None
 
     @property
     def signature(self) -> tuple[str, str, bool, str, tuple[tuple[str, str], ...]]:
@@ -206,6 +212,8 @@ def _values(done: pd.DataFrame) -> list[Value]:
         _numbers(done, "parameters.nonfinite"),
         done["contract"].tolist(),
         _all_choices(done),
+        _numbers(done, "parameters.floor"),
+        _numbers(done, "parameters.null"),
     )
     return list(map(Value, *columns))
 

@@ -21,7 +21,8 @@ _ESTIMATORS = {
 # Said by other words of the caption.
 _SAID = frozenset({
     "augmentation", "conditional", "data", "dataset", "dequantisation", "dims", "estimator", "examples", "extra_data",
-    "importance_samples", "kind", "quantity", "split", "support",
+    "extractor_code", "extractor_weights", "feature_dims", "importance_samples", "kind", "quantity", "reference_hash",
+    "resize", "split", "support",
 })  # fmt: skip
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY", "WIDTH", "Format", "legend", "render", "strict_number"]
 
 EMPTY = "There are no records."
+FLOOR, NULL = "floor: training examples", "null: the law of the data"
 
 
 class Format(StrEnum):
@@ -78,6 +79,7 @@ def _json_block(block: Block) -> dict[str, Any]:
         "contract": json.loads(block.contract),
         "columns": [
             {"name": c.name, "unit": c.unit, "kind": c.kind.value, "higher_is_better": c.higher_is_better}
+            | {key: value for key, value in (("floor", c.floor), ("null", c.null)) if value is not None}
             for c in block.columns
         ],
         "rows": [_json_row(row) for row in block.rows],
@@ -123,27 +125,38 @@ _RENDERERS: Mapping[Format, Callable[[Table], str]] = {
 
 def _columns(block: Block) -> list[Shown]:
     """Model; family and seeds where the rows differ in them; each metric with its other uncertainties; the audit."""
-    rows = block.rows
-    shown = [Shown("model", [f"{row.model} {row.label}".strip() for row in rows], "", words=True)]
+    rows, below = block.rows, _below(block)
+    blank = [""] * len(below)
+    shown = [Shown("model", [*(f"{row.model} {row.label}".strip() for row in rows), *below], "", words=True)]
     if len({row.family for row in rows}) > 1:
-        shown.append(Shown("family", [row.family for row in rows], "", words=True))
+        shown.append(Shown("family", [*(row.family for row in rows), *blank], "", words=True))
     if any(len(row.seeds) > 1 for row in rows):
-        shown.append(Shown("seeds", [str(len(row.seeds)) for row in rows], "seeds"))
+        shown.append(Shown("seeds", [*(str(len(row.seeds)) for row in rows), *blank], "seeds"))
     for column in block.columns:
-        shown += _metric(column, [row.cells.get(column.name) for row in rows])
+        shown += _metric(column, [row.cells.get(column.name) for row in rows], [get(column) for get in below.values()])
     if any(row.audit is not None for row in rows):
-        shown.append(Shown("audit", [row.audit or ABSENT for row in rows], "audit", words=True))
+        shown.append(Shown("audit", [*(row.audit or ABSENT for row in rows), *blank], "audit", words=True))
     return shown
 
 
-def _metric(column: Column, cells: Sequence[Cell | None]) -> list[Shown]:
+def _below(block: Block) -> dict[str, Callable[[Column], float | None]]:
+    """The rows below those of models: what the numbers are to be seen beside, as far as it is known."""
+    beside: dict[str, Callable[[Column], float | None]] = {
+        FLOOR: lambda column: column.floor,
+        NULL: lambda column: column.null,
+    }
+    return {name: get for name, get in beside.items() if any(get(column) is not None for column in block.columns)}
+
+
+def _metric(column: Column, cells: Sequence[Cell | None], below: Sequence[float | None]) -> list[Shown]:
     values = [ABSENT if cell is None else quantity(cell.value, cell.stderr, column.kind) for cell in cells]
+    values += ["" if number is None else small(number) for number in below]
     shown = [Shown(column.name, values, column.name)]
     spread = [None if cell is None else cell.seed_sd for cell in cells]
     own = [None if cell is None else cell.estimator_stderr for cell in cells]
     for heading, numbers in (("seed sd", spread), ("est. se", own)):
         if any(number is not None for number in numbers):
-            shown.append(Shown(heading, [small(number) for number in numbers], column.name))
+            shown.append(Shown(heading, [*(small(number) for number in numbers), *([""] * len(below))], column.name))
     return shown
 
 
@@ -154,7 +167,7 @@ def legend(block: Block) -> str:
         directions.setdefault(column.higher_is_better, {}).setdefault(column.unit, []).append(column.name)
     words = []
     for up, units in directions.items():
-        names = ", ".join(f"{', '.join(metrics)} in {unit}" for unit, metrics in units.items())
+        names = ", ".join(", ".join(metrics) + (f" in {unit}" if unit else "") for unit, metrics in units.items())
         words.append(f"{names}: {'higher' if up else 'lower'} is better")
     families = {row.family for row in block.rows}
     seeds = {row.seeds for row in block.rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from torchstone.results.reading.grades import worst
@@ -23,12 +24,18 @@ __all__ = ["Block", "Cell", "Column", "Row", "Table", "absences", "blocks", "by_
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric of a block: what its numbers have in common."""
+    """One metric of a block: what its numbers have in common.
+
+    ``floor`` is what training examples have in place of a model, and ``null`` what the law of the data itself would
+    have; means over the rows, None where nobody said.
+    """
 
     name: str
     unit: str
     kind: Kind
     higher_is_better: bool
+    floor: float | None = None
+    null: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ def _block(group: Sequence[Measurement], caption: str, naming: Mapping[Variant, 
     first = group[0]
     values = {name: value for each in reversed(group) for name, value in each.values.items()}
     order = dict.fromkeys(name for each in sorted(group, key=lambda each: -len(each.values)) for name in each.values)
-    columns = tuple(Column(n, values[n].unit, values[n].kind, values[n].higher_is_better) for n in order)
+    columns = tuple(_column(name, values[name], group) for name in order)
     variants: dict[Variant, list[Measurement]] = {}
     for each in group:
         variants.setdefault(variant(each), []).append(each)
@@ -127,6 +134,21 @@ def _block(group: Sequence[Measurement], caption: str, naming: Mapping[Variant, 
         columns,
         by_headline(rows, columns[0]),
         tuple(notes),
+    )
+
+
+def _column(name: str, value: Value, group: Sequence[Measurement]) -> Column:
+    held = [each.values[name] for each in group if name in each.values]
+    floors, nulls = (
+        [x for x in numbers if x is not None] for numbers in zip(*((v.floor, v.null) for v in held), strict=True)
+    )
+    return Column(
+        name,
+        value.unit,
+        value.kind,
+        value.higher_is_better,
+        floor=fmean(floors) if floors else None,
+        null=fmean(nulls) if nulls else None,
     )
 
 

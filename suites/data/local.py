@@ -58,7 +58,9 @@ def folder(
         {} if size is None else {"size": size, "resize": "centre crop, bicubic, antialiased"}
     )
     variant |= {} if mode is None else {"mode": mode}
-    return Dataset(f"folder:{path.resolve().name}", Space(shape, Discrete(256), classes), splits, _LICENCE, variant)
+    return Dataset(
+        f"folder:{path.resolve().name}", Space(tuple(x.shape[1:]), Discrete(256), classes), splits, _LICENCE, variant
+    )
 
 
 def images(path: Path) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -48,9 +48,9 @@ class Extractor(ABC):
         toy: whether nobody should take its numbers for those of a trained network.
     """
 
-    name: str
-    classes: str = ""
-    toy: bool = False
+    name: ClassVar[str]
+    classes: ClassVar[str] = ""
+    toy: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -100,8 +100,8 @@ class DinoExtractor(Extractor):
             if not place.is_file():
                 raise ExtractorError(
                     f"suite.extractor=dinov2: there is no {what} of it at {place}; where there is a network, "
-                    "python -c \"import torch; torch.hub.load('facebookresearch/dinov2', 'dinov2_vitl14')\" puts it into "
-                    "torch's own cache, and suite.weights=FOLDER names another."
+                    "python -c \"import torch; torch.hub.load('facebookresearch/dinov2', 'dinov2_vitl14')\" puts it "
+                    "into torch's own cache, and suite.weights=FOLDER names another."
                 )
         _check_pickle(self.path)
         before = torch.hub.get_dir()
@@ -163,7 +163,7 @@ def _check_pickle(path: Path) -> None:
         torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ExtractorError(
-            f"suite.weights={path}: the file cannot be read as tensors and nothing else ({_short(error)}); fetch it anew."
+            f"suite.weights={path}: it cannot be read as tensors and nothing else ({_short(error)}); fetch it anew."
         ) from error
 
 

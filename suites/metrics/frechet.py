@@ -131,11 +131,15 @@ def extrapolate(samples: Tensor, reference: Tensor, smallest: int, rng: torch.Ge
     root = _root(ends.covariance)
     sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / n, POINTS)})
     distances = [
-        float(np.mean([_distance(ends, root, moments(part)) for part in shuffled.split(size) if len(part) == size]))
-        for size in sizes
+        float(np.mean([_distance(ends, root, moments(part)) for part in _parts(shuffled, size)])) for size in sizes
     ]
     slope, value = np.polyfit([1 / size for size in sizes], distances, 1)
     return Extrapolation(float(value), float(slope), tuple(sizes), tuple(distances))
+
+
+def _parts(features: Tensor, size: int) -> Iterator[Tensor]:
+    """Disjoint sets of ``size`` rows, as many as there are."""
+    return (features[start : start + size] for start in range(0, len(features) - size + 1, size))
 
 
 def _distance(a: Moments, root_a: Tensor, b: Moments) -> float:
@@ -148,7 +152,8 @@ def _distance(a: Moments, root_a: Tensor, b: Moments) -> float:
 def _root(covariance: Tensor) -> Tensor:
     """The symmetric square root of a covariance."""
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
 
 
 def _without_blocks(features: Tensor, blocks: int) -> Iterator[Moments]:

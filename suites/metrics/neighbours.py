@@ -61,12 +61,12 @@ def neighbourhoods(real: Tensor, samples: Tensor, *, k: int = 3, k_density: int 
             f"give at least {most + 1} of each."
         )
     centre = real.mean(0)
-    real, samples = _Rows.of(real - centre), _Rows.of(samples - centre)
-    own, theirs = _radii(real, (k, k_density)), _radii(samples, (k,))
-    precision, density = torch.zeros(len(samples.x), dtype=torch.bool), torch.zeros(len(samples.x))
-    recall, coverage = (torch.zeros(len(real.x), dtype=torch.bool) for _ in range(2))
-    for i, rows in samples.blocks():
-        for j, columns in real.blocks():
+    ours, drawn = _Rows.of(real - centre), _Rows.of(samples - centre)
+    own, theirs = _radii(ours, (k, k_density)), _radii(drawn, (k,))
+    precision, density = torch.zeros(len(samples), dtype=torch.bool), torch.zeros(len(samples))
+    recall, coverage = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
+    for i, rows in drawn.blocks():
+        for j, columns in ours.blocks():
             squares = rows.squares(columns)
             precision[i] |= (squares <= own[0, j]).any(1).cpu()
             recall[j] |= (squares <= theirs[0, i, None]).any(0).cpu()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import final
@@ -34,10 +34,11 @@ PRECISE = 5000  # examples, up to which neighbours are told apart in double prec
 @final
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What examples of the training split have in place of samples: mean over disjoint sets, and their spread."""
+    """What examples of the training split have in place of samples: mean, spread and least over disjoint sets."""
 
     mean: float
     sd: float | None
+    least: float
 
 
 @final
@@ -63,7 +64,7 @@ def frechet(samples: Tensor, reference: Reference) -> Distance:
 
 
 def kernel(samples: Tensor, reference: Features, rng: torch.Generator) -> Distance:
-    """The kernel distance at equal numbers: over all pairs and with a test of equality, or in subsets where they are many."""
+    """The kernel distance at equal numbers: of all pairs, with a test of equality; in subsets where they are many."""
     n = min(len(samples), len(reference))
     a, b = samples[:n], reference.values[:n]
     if n <= PAIRWISE:
@@ -90,7 +91,9 @@ def extrapolated(samples: Tensor, reference: Tensor, rng: torch.Generator) -> Ex
     return extrapolate(samples, reference, smallest, rng) if len(samples) >= 2 * smallest else None
 
 
-def floor_of(measure: Callable[[Features], float], sets: Sequence[Features]) -> Floor | None:
-    """The mean of ``measure`` over disjoint sets of training examples, and their spread; None without a set."""
-    values = [measure(examples) for examples in sets]
-    return Floor(fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+def floor_of(found: Iterable[float]) -> Floor | None:
+    """Of what was found of disjoint sets of training examples; None without a set."""
+    values = list(found)
+    if not values:
+        return None
+    return Floor(fmean(values), stdev(values) if len(values) > 1 else None, min(values))

@@ -24,6 +24,7 @@ from torchstone.suites.metrics.frechet import Extrapolation, frechet_distance, m
 from torchstone.suites.metrics.inception import inception_score
 from torchstone.suites.metrics.neighbours import Neighbourhoods, expected_coverage
 from torchstone.suites.metrics.uncertainty import mean
+from torchstone.suites.sampling.checks import CLAIMS
 from torchstone.suites.sampling.distances import (
     Distance,
     Floor,
@@ -50,15 +51,25 @@ class Sheet:
     Attributes:
         scores: in the order of the table, the headline first.
         notes: warnings, and what was not applicable and why.
+        seen: what the checks of `CLAIMS` saw, by their names; each is a warning too.
+        untested: checks that could not be made, and why.
     """
 
     def __init__(self) -> None:
         self.scores: list[Score] = []
         self.notes: list[str] = []
+        self.seen: dict[str, list[str]] = {}
+        self.untested: dict[str, str] = {}
 
     def note(self, sentence: str) -> None:
         """Keep a warning or a reason."""
         self.notes.append(sentence)
+
+    def flag(self, check: str, sentence: str) -> None:
+        """Keep what a check saw."""
+        assert check in CLAIMS
+        self.seen.setdefault(check, []).append(sentence)
+        self.note(sentence)
 
     def distances(
         self, samples: Features, test: Reference, train: Reference, rng: torch.Generator
@@ -83,19 +94,19 @@ class Sheet:
         floor = None
         if reference is not None:
             own = moments(reference.values[: found.n])
-            floor = floor_of(lambda part: frechet_distance(moments(part.values), own), train.sets(found.n))
+            floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(found.n))
         self._add("fid", DISTANCE, found, floor)
-        if floor is not None and found.value < floor.mean - 3 * (floor.sd or math.inf):
-            self.note(
-                f"Its Fréchet distance, {found.value:.3g}, is below that of {found.n} training examples, "
-                f"{floor.mean:.3g} ± {floor.sd:.2g}: it has learned these very test examples, or their moments."
+        if floor is not None and found.value < floor.least / 2:
+            self.flag(
+                "floor",
+                f"Its Fréchet distance, {found.value:.3g}, is less than half of what any {found.n} training examples "
+                f"have, {floor.mean:.3g} in the mean: it has learned these very test examples, or their moments.",
             )
 
     def _kernel(self, samples: Features, test: Features, train: Reference, rng: torch.Generator) -> None:
         found = kernel(samples.values, test, rng)
-        floor = floor_of(
-            lambda part: kernel(part.values, Features(test.values[: found.n]), rng).value, train.sets(found.n)
-        )
+        same = Features(test.values[: found.n])
+        floor = floor_of(kernel(part.values, same, rng).value for part in train.sets(found.n))
         self._add("kid", DISTANCE, found, floor, null=0.0)
 
     def _neighbours(self, samples: Features, test: Features, train: Reference) -> None:
@@ -103,16 +114,15 @@ class Sheet:
         floors = [nearby(part.values, test) for part in train.sets(n)]
         nulls = {"density": 1.0, "coverage": expected_coverage(n, n, 5)}
 
-        def score(metric: str, take: Callable[[Neighbourhoods], Tensor], k: int) -> None:
+        def score(metric: str, take: Callable[[Neighbourhoods], Tensor], k: int, unit: str = "share") -> None:
             value = mean(take(found).double())
-            means = [float(take(each).double().mean()) for each in floors]
-            floor = Floor(sum(means) / len(means), None) if means else None
+            floor = floor_of(float(take(each).double().mean()) for each in floors)
             distance = Distance(value.value, value.stderr, n)
-            self._add(metric, "", distance, floor, null=nulls.get(metric), up=True, parameters={"k": k})
+            self._add(metric, unit, distance, floor, null=nulls.get(metric), up=True, parameters={"k": k})
 
         score("precision", lambda each: each.precision, 3)
         score("recall", lambda each: each.recall, 3)
-        score("density", lambda each: each.density, 5)
+        score("density", lambda each: each.density, 5, "neighbourhoods")
         score("coverage", lambda each: each.coverage, 5)
 
     def classified(self, samples: Features, test: Features | None, extractor: Extractor) -> None:
@@ -120,16 +130,16 @@ class Sheet:
         if samples.logits is None:
             return
         found = inception_score(samples.logits)
-        floor = None if test is None or test.logits is None else Floor(inception_score(test.logits).value, None)
+        null = None if test is None or test.logits is None else inception_score(test.logits).value
         contract: Flat = {"classifier": extractor.classes, "splits": found.splits}
         distance = Distance(found.value, found.stderr, len(samples))
-        self._add("inception_score", "", distance, floor, up=True, contract=contract)
+        self._add("inception_score", "classes", distance, null=null, up=True, contract=contract)
 
     def second(self, samples: Features, test: Features, train: Reference, extractor: Extractor) -> None:
-        """The Fréchet distance by another extractor, which a sampler that was trained on the first one does not know."""
+        """The Fréchet distance by another extractor, which a sampler trained on the first one does not know."""
         n = min(len(samples), len(test))
         own = moments(test.values[:n])
-        floor = floor_of(lambda part: frechet_distance(moments(part.values), own), train.sets(n))
+        floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(n))
         found = frechet(samples.values, Reference("test", test, train.moments, {}))
         self._add("fid_second", DISTANCE, found, floor, contract={"extractor": extractor.name})
         first = self.scores[0]
@@ -139,9 +149,10 @@ class Sheet:
             if score.parameters.get("floor") is not None
         ]
         if len(above) == 2 and above[0] < FAR and above[1] > FAR * above[0]:
-            self.note(
+            self.flag(
+                "second extractor",
                 f"By the first extractor its distance is {above[0]:.2g} times that of training examples, and by "
-                f"{extractor.name} {above[1]:.2g} times: it may have been trained on the first one's features."
+                f"{extractor.name} {above[1]:.2g} times: it may have been trained on the first one's features.",
             )
 
     def copies(self, samples: Tensor, train: Tensor, test: Tensor) -> None:
@@ -152,14 +163,18 @@ class Sheet:
         p = excess_p_value(hits, len(drawn), expected, len(fresh))
         self._share("exact_copies", hits, len(drawn), expected / len(fresh), p)
         if p < LEVEL:
-            self.note(
+            self.flag(
+                "copies of the training split",
                 f"{hits} of {len(drawn)} samples are training examples to the last bit, and {expected} of {len(fresh)} "
-                "test examples are: look at the picture of nearest neighbours."
+                "test examples are: look at the picture of nearest neighbours.",
             )
         tests = int(torch.isin(drawn, fresh).sum())
         p = excess_p_value(tests, len(drawn), expected, len(fresh))
         if p < LEVEL:
-            self.note(f"{tests} of {len(drawn)} samples are test examples to the last bit: it has seen the test split.")
+            self.flag(
+                "copies of the test split",
+                f"{tests} of {len(drawn)} samples are test examples to the last bit: it has seen that split.",
+            )
         self._duplicates(drawn, fresh)
 
     def _duplicates(self, drawn: Tensor, fresh: Tensor) -> None:
@@ -170,14 +185,15 @@ class Sheet:
         size = support_size(n, pairs)
         self.scores.append(
             Score(
-                "duplicate_pairs", float(pairs), f"of {every}", Kind.EXACT, False, n=n,
-                parameters={"expected": expected * every, "support_size": size},
+                "duplicate_pairs", float(pairs), "pairs", Kind.EXACT, False, n=n,
+                parameters={"null": expected * every, "support_size": size},
             )
         )  # fmt: skip
         if pairs == every:
-            self.note("All samples are equal: the sampler has collapsed, and covariances are singular.")
+            self.flag("duplicates", "All samples are equal: the sampler has collapsed, and covariances are singular.")
         elif pairs > 3 + 10 * expected * every:
-            self.note(f"{pairs} pairs of samples are equal: as many as {size:.3g} different samples would give.")
+            words = f"{pairs} pairs of samples are equal: as many as {size:.3g} different samples would give."
+            self.flag("duplicates", words)
 
     def nearness(self, samples: Tensor, examples: Tensor, space: str) -> None:
         """How near samples are to the training split beside how near test examples are, given both distances."""
@@ -187,7 +203,7 @@ class Sheet:
         parameters: dict[str, Scalar] = {"distance": space, "null": 0.5, "p_value": close.p_value}
         self.scores.append(
             Score(
-                "memorisation", close.value, "", Kind.ESTIMATE, False, close.stderr, n=len(samples),
+                "memorisation", close.value, "probability", Kind.ESTIMATE, False, close.stderr, n=len(samples),
                 parameters=parameters,
             )
         )  # fmt: skip
@@ -196,10 +212,11 @@ class Sheet:
             {"distance": space, "quantile": quantile},
         )  # fmt: skip
         if min(close.p_value, near.p_value) < LEVEL:
-            self.note(
+            self.flag(
+                "near copies",
                 f"By {space}, samples are nearer to the training split than test examples are: nearer in "
                 f"{close.value:.0%} of pairs, and {near.share:.1%} of the samples among the nearest {quantile:.1%} "
-                f"beside {near.expected:.1%} of the test examples. Look at the picture of nearest neighbours."
+                f"beside {near.expected:.1%} of the test examples. Look at the picture of nearest neighbours.",
             )
 
     def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> float:
@@ -214,7 +231,7 @@ class Sheet:
         shares = effective_samples(log_weights, dim=1) / log_weights.shape[1]
         self.scores.append(
             Score(
-                "effective_candidates", float(shares.mean()), "of candidates", Kind.ESTIMATE, True,
+                "effective_candidates", float(shares.mean()), "share", Kind.ESTIMATE, True,
                 n=log_weights.shape[1], parameters={"lowest": float(shares.min())},
             )
         )  # fmt: skip
@@ -223,8 +240,8 @@ class Sheet:
         share = hits / n
         self.scores.append(
             Score(
-                metric, share, "of samples", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
-                parameters={"expected": expected, "p_value": p, **(more or {})},
+                metric, share, "share", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
+                parameters={"null": expected, "p_value": p, **(more or {})},
             )
         )  # fmt: skip
 
@@ -253,6 +270,6 @@ class Sheet:
         self.scores.append(
             Score(
                 metric, found.value, unit, Kind.ESTIMATE, up, error, ends, found.n, {**known, **(parameters or {})},
-                {"samples": found.n, **(contract or {})},
+                {"compared": found.n, **(contract or {})},
             )
         )  # fmt: skip

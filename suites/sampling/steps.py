@@ -38,7 +38,7 @@ def walk(
     block: int,
     context: Context,
 ) -> Iterator[Rung]:
-    """The Fréchet distance of ``n`` samples at each of ``steps``, drawn by the same seeds; numbers it refuses are noted."""
+    """The Fréchet distance of ``n`` samples at each of ``steps``, drawn by the same seeds; refusals are noted."""
     for count in sorted(set(steps)):
         try:
             drawn = draw_samples(model, n, data, context, block=block, steps=count)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torchstone.models import Model
-from torchstone_extension.cheats import bounds, densities, masks, samplers, state, timing, units
+from torchstone_extension.cheats import bounds, densities, masks, samplers, sampling, state, timing, units
 from torchstone_extension.fixtures import discrete, generators
 from torchstone_extension.fixtures.honest import FIXTURES, GREYS, LABELLED, STEPS
 
@@ -21,8 +21,6 @@ class Outcome(StrEnum):
     """A sound audit fails it."""
     FLAG = "flag"
     """An audit points at it; an honest adapter may do the same."""
-    UNASKED = "no suite asks yet"
-    """No number that it could change is measured."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,14 @@ def _flag(number, mistake, by, cheat, honest):
     return Entry(number, mistake, Outcome.FLAG, by, cheat, honest)
 
 
+def _sampled_impossible(number, mistake, by):
+    return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite="samples")
+
+
+def _sampled_flag(number, mistake, by, cheat):
+    return Entry(number, mistake, Outcome.FLAG, by, cheat, suite="samples")
+
+
 def _timed_impossible(number, mistake, by):
     return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite="throughput")
 
@@ -122,7 +128,6 @@ _PIT, _GOODNESS, _ORDER, _ENCODER = "conditional PIT", "goodness of fit", "bound
 _CAUSAL, _BATCH, _PURE, _PRECISE = "causality", "batch independence", "purity", "precision"
 _SUPPORT, _FRESH, _KNOWN, _CLAMPED = "support", "freshness", "known source", "clamped probabilities"
 _JOINT, _HELD = "conditional and marginal", "held-out test split"
-_SAMPLES = "samples are not measured yet"
 
 _UNITS = (
     _impossible(1, "forgets the ln 256 of dequantisation", "the harness adds the constant of its own map"),
@@ -238,6 +243,12 @@ _SAMPLERS = (
     _fail(38, "has a seed of its own", _PURE, samplers.SeedOfItsOwn, "generator"),
     _flag(38, "draws from the global generator", _PURE, samplers.GlobalRandomness, "generator"),
     _flag(39, "gives out training images", _FRESH, _copies("train"), "generator of integers"),
+    _sampled_flag(39, "gives out training images, and is measured by their distances",
+                  "copies of the training split, near copies", sampling.TrainingDigits),
+    _sampled_flag(39, "retouches training images", "near copies", sampling.RetouchedDigits),
+    _sampled_flag(39, "draws from few images", "duplicates", sampling.FewDigits),
+    _sampled_flag(40, "gives out test images, and is measured by their distances",
+                  "copies of the test split, floor", sampling.TestDigits),
     _flag(40, "gives out test images", _FRESH, _copies("test"), "generator of integers"),
     _fail(41, "draws two and keeps the more probable", f"{_PIT}, {_GOODNESS}", samplers.BestOfTwo, "bits"),
     _fail(42, "samples at a temperature of 0.8", _PIT, _of(samplers.Cold, discrete.IMAGES), "images"),
@@ -245,19 +256,25 @@ _SAMPLERS = (
     _fail(42, "samples with guidance", f"{_PIT}, {_GOODNESS}", _of(samplers.Guided, LABELLED), "bits, labelled"),
     _fail(42, "samples with other weights, such as a moving average", f"{_PIT}, {_GOODNESS}",
           samplers.OtherWeights, "bits"),
-    Entry(43, "draws too few samples, or the best of several sets", Outcome.UNASKED, _SAMPLES),
+    _sampled_impossible(43, "draws too few samples, or the best of several sets",
+                        "the harness asks for one set, counts it, and says how many in the contract"),
     _fail(44, "samples the most probable values", f"{_PIT}, {_GOODNESS}", samplers.Greedy, "bits"),
     _fail(44, "samples the mean of its decoder", _PIT, bounds.DecoderMean, "noisy factor"),
     _fail(44, "samples real numbers where integers are declared", _SUPPORT,
           _of(samplers.Unrounded, generators.COARSE), "generator of integers"),
     _fail(44, "leaves the support that it declares", _SUPPORT, samplers.OutOfRange, "generator"),
-    Entry(45, "saves or resizes images in another way before they are compared", Outcome.UNASKED, _SAMPLES),
+    _sampled_impossible(45, "saves or resizes images in another way before they are compared",
+                        "samples and data take one way to one extractor, and no file lies on it"),
     _fail(46, "ignores the label that it is asked for", f"{_PIT}, {_GOODNESS}",
           _of(samplers.LabelsOfItsOwn, LABELLED), "bits, labelled"),
     _fail(47, "samples one mode of its density", f"{_PIT}, {_GOODNESS}", samplers.OneMode, "bits"),
     Entry(47, "has collapsed, and has no density that would tell", Outcome.FLAG, f"{_SUPPORT}, {_FRESH}",
           generators.Collapsed, "generator"),
-    Entry(48, "was trained on the features that judge its samples", Outcome.UNASKED, _SAMPLES),
+    _sampled_flag(47, "has collapsed to one image, which precision may like", "duplicates", sampling.OneDigit),
+    _sampled_flag(48, "was made to match the features that judge its samples", "second extractor",
+                  sampling.FeatureDigits),
+    _sampled_impossible(49, "states fewer steps than it takes",
+                        "the calls of its network are counted by the harness"),
     _fail(49, "takes fewer steps the more samples it is asked for", _BATCH, samplers.StepsByBatch, "denoiser"),
 )  # fmt: skip
 _LABELS = (

@@ -17,6 +17,7 @@ from torchstone.suites.audits.subject import Subject
 from torchstone.suites.context import Context
 from torchstone.suites.metrics.evidence import monte_carlo_p_value
 from torchstone.suites.questions import validated
+from torchstone.suites.sampling.checks import CLAIMS as SAMPLED
 from torchstone.suites.timing.checks import CLAIMS
 
 PAGE = Path(__file__).parents[3] / "docs" / "audits.md"
@@ -49,7 +50,7 @@ def parent(name, audit):
 
 
 def test_every_audit_that_is_named_is_there():
-    names = {"audit": {audit.name for audit in AUDITS}, "throughput": set(CLAIMS)}
+    names = {"audit": {audit.name for audit in AUDITS}, "throughput": set(CLAIMS), "samples": set(SAMPLED)}
     assert all(set(entry.audits) <= names[entry.suite] for entry in CATALOGUE)
 
 
