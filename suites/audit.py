@@ -33,6 +33,7 @@ from torchstone.suites.audits.subject import Subject
 from torchstone.suites.audits.support import Freshness, Support
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
+from torchstone.suites.data.given import GivenSamples
 from torchstone.suites.questions import refusal, validated
 from torchstone.suites.suite import Evaluation, Suite
 
@@ -94,7 +95,9 @@ class Auditing(Suite):
     second_process: bool = True
 
     def skip(self, model: Model, data: Dataset) -> str | None:
-        """Data that the model cannot hold."""
+        """Data that the model cannot hold, and samples without a model."""
+        if isinstance(model, GivenSamples):
+            return f"{model.name} was drawn elsewhere: there is no model to be audited; name one, such as model=vae."
         return refusal(model, data, "test")
 
     def evaluate(self, model: Model, data: Dataset, context: Context) -> Evaluation:

@@ -53,9 +53,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def fid(a: Tensor, b: Tensor) -> float:
-    """The same of two sets of features, ``(N, D)`` and ``(M, D)``, as torch-fidelity computes it, in float64.
+    """The same of two sets of features, ``(N, D)`` and ``(M, D)``, as torch-fidelity computes it.
 
-    torch-fidelity averages single-precision features in single precision; here they are widened before.
+    torch-fidelity takes means of single-precision features in single precision; here they are taken in double.
 
     Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
     arXiv:1706.08500, for Inception features.
@@ -63,13 +63,17 @@ def fid(a: Tensor, b: Tensor) -> float:
     Raises:
         ValueError: where there are fewer than two examples, or a feature is not finite.
     """
-    a, b = _checked(a), _checked(b)
-    if a.shape[1] == 1:  # torch-fidelity has no covariance of one number
+    if a.ndim != 2 or a.shape[1] == 1:  # torch-fidelity has no covariance of one number
         return frechet_distance(moments(a), moments(b))
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-    found = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), verbose=False)
-    return float(found[KEY_METRIC_FID])
+    sides = []
+    for features in (a, b):
+        mean = features.mean(0, dtype=torch.float64)
+        if len(features) < 2 or not bool(mean.isfinite().all()):
+            _checked(features)  # raises
+        sides.append({**fid_features_to_statistics(features), "mu": mean.numpy()})
+    return float(fid_statistics_to_metric(*sides, verbose=False)[KEY_METRIC_FID])
 
 
 def fid_error(a: Tensor, b: Tensor, blocks: int = BLOCKS) -> Jackknife:
