@@ -162,10 +162,10 @@ class Samples(Suite):
         assert train.features is not None and test.features is not None
         known = train.features.values.double()
         near, _ = nearest(features.values.double(), known)
-        sheet.nearness(near, nearest(test.features.values.double(), known)[0], "features")
+        sheet.nearness(near, nearest(test.features.values.double(), known)[0], "features", shown=True)
         rows = [x.flatten(1).double() for x in (drawn.x, train_x, test_x)]
         (distances, which), (own, _) = nearest(rows[0], rows[1]), nearest(rows[2], rows[1])
-        sheet.nearness(distances, own, "pixels")
+        sheet.nearness(distances, own, "pixels", shown=False)
         return own, distances, which
 
     def _steps(

@@ -195,22 +195,25 @@ class Sheet:
             words = f"{pairs} pairs of samples are equal: as many as {size:.3g} different samples would give."
             self.flag("duplicates", words)
 
-    def nearness(self, samples: Tensor, examples: Tensor, space: str) -> None:
-        """How near samples are to the training split beside how near test examples are, given both distances."""
+    def nearness(self, samples: Tensor, examples: Tensor, space: str, *, shown: bool) -> None:
+        """How near samples are to the training split beside how near test examples are, given both distances.
+
+        By ``space`` they are measured; only what is ``shown`` becomes a score, and either is a check.
+        """
         close = closeness(samples, examples)
         quantile = NEAR[0] if len(examples) >= FEW else NEAR[1]
         near = near_copies(samples, examples, quantile)
-        parameters: dict[str, Scalar] = {"distance": space, "null": 0.5, "p_value": close.p_value}
-        self.scores.append(
-            Score(
-                "memorisation", close.value, "probability", Kind.ESTIMATE, False, close.stderr, n=len(samples),
-                parameters=parameters,
-            )
-        )  # fmt: skip
-        self._share(
-            "near_copies", round(near.share * len(samples)), len(samples), near.expected, near.p_value,
-            {"distance": space, "quantile": quantile},
-        )  # fmt: skip
+        if shown:
+            parameters: dict[str, Scalar] = {"distance": space, "null": 0.5, "p_value": close.p_value}
+            self.scores.append(
+                Score(
+                    "memorisation", close.value, "probability", Kind.ESTIMATE, False, close.stderr, n=len(samples),
+                    parameters=parameters,
+                )
+            )  # fmt: skip
+            choices: Flat = {"distance": space, "quantile": quantile}
+            hits = round(near.share * len(samples))
+            self._share("near_copies", hits, len(samples), near.expected, near.p_value, choices)
         if min(close.p_value, near.p_value) < LEVEL:
             self.flag(
                 "near copies",

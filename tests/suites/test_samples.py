@@ -77,7 +77,7 @@ def test_new_digits_are_at_the_floor_and_pass_every_check():
     for metric in ("precision", "recall", "density", "coverage"):
         each = score(found, metric)
         assert abs(each.value - each.parameters["floor"]) < 0.1
-    assert score(found, "memorisation", distance="pixels").value == pytest.approx(0.5, abs=4 * 0.024)
+    assert score(found, "memorisation", distance="features").value == pytest.approx(0.5, abs=4 * 0.024)
 
 
 def test_the_numbers_are_those_of_the_features_of_the_samples_that_the_harness_drew():
