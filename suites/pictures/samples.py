@@ -44,7 +44,7 @@ def neighbours(
         test_distances: those of test examples.
         few: which samples are shown, by title.
     """
-    drawn = figure(0.4 + 2.1 * len(few))
+    drawn = figure(0.2 + 1.55 * len(few))
     panels = drawn.subplots(len(few), 1, squeeze=False)[:, 0]
     high = float(max(x.max(), train.max()))
     for axes, (title, index) in zip(panels, few.items(), strict=True):
