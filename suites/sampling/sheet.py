@@ -141,7 +141,8 @@ class Sheet:
         own = moments(test.values[:n])
         floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(n))
         found = frechet(samples.values, Reference("test", test, train.moments, {}))
-        self._add("fid_second", DISTANCE, found, floor, contract={"extractor": extractor.name})
+        contract: Flat = {"extractor": extractor.name}
+        self._add("fid_second", DISTANCE, found, floor, parameters={"detail": True}, contract=contract)
         first = self.scores[0]
         above = [
             score.value / float(score.parameters["floor"] or math.inf)
@@ -186,7 +187,7 @@ class Sheet:
         self.scores.append(
             Score(
                 "duplicate_pairs", float(pairs), "pairs", Kind.EXACT, False, n=n,
-                parameters={"null": expected * every, "support_size": size},
+                parameters={"null": expected * every, "support_size": size, "detail": True},
             )
         )  # fmt: skip
         if pairs == every:
@@ -225,7 +226,9 @@ class Sheet:
     def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> float:
         """The Fréchet distance of an iterative sampler at a number of steps; the distance."""
         found = frechet(samples.values, test)
-        parameters: Flat = {"steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds}
+        parameters: Flat = {
+            "steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds, "detail": True,
+        }  # fmt: skip
         self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
         return found.value
 
@@ -235,7 +238,7 @@ class Sheet:
         self.scores.append(
             Score(
                 "effective_candidates", float(shares.mean()), "share", Kind.ESTIMATE, True,
-                n=log_weights.shape[1], parameters={"lowest": float(shares.min())},
+                n=log_weights.shape[1], parameters={"lowest": float(shares.min()), "detail": True},
             )
         )  # fmt: skip
 
@@ -244,7 +247,7 @@ class Sheet:
         self.scores.append(
             Score(
                 metric, share, "share", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
-                parameters={"null": expected, "p_value": p, **(more or {})},
+                parameters={"null": expected, "p_value": p, "detail": True, **(more or {})},
             )
         )  # fmt: skip
 
