@@ -59,9 +59,9 @@ def kernel_distance(a: Tensor, b: Tensor) -> KernelDistance:
 def kid(a: Tensor, b: Tensor, *, subsets: int = SUBSETS, subset: int = SUBSET, seed: int = 0) -> float:
     """The mean over random subsets, as torch-fidelity computes it, in the precision of the features.
 
-    One subset of everything is `kernel_distance`, which is in double precision: in single precision the difference of
-    kernels that are nearly equal keeps about six digits of the kernels, not of itself. torch-fidelity's own spread over subsets is no standard error: the
-    subsets overlap. `kid_in_blocks` has one.
+    One subset of everything is `kernel_distance`, which is in double precision: the difference of kernels that are
+    nearly equal has few digits in single precision. torch-fidelity's own spread over subsets is no standard error, as
+    the subsets overlap; `kid_in_blocks` has one.
 
     Args:
         a: features ``(N, D)``.
