@@ -53,7 +53,7 @@ Flat: TypeAlias = Mapping[str, Scalar]
 # two numbers apart.
 OUTCOMES = frozenset({
     "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "best_batch", "calls", "corrected",
-    "cpu_per_wall", "detail", "effective_samples", "estimator_stderr", "evaluations", "floor", "floor_sd", "iqr",
+    "cpu_per_wall", "effective_samples", "estimator_stderr", "evaluations", "floor", "floor_sd", "iqr",
     "latents", "load", "lowest", "nonfinite", "null", "p_value", "seconds_per_sample", "slope", "support_size",
     "warmup_calls",
 })  # fmt: skip

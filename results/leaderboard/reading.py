@@ -208,7 +208,6 @@ def _values(columns: Mapping[str, Sequence[Any]]) -> list[Value]:
             map(_choices, parameters),
             [_present(each.get("floor")) for each in parameters],
             [_present(each.get("null")) for each in parameters],
-            [each.get("detail") is True for each in parameters],
         )
     )
 

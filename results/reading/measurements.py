@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torchstone.results.record import OUTCOMES, Kind
@@ -35,7 +34,7 @@ class Value:
     """One score of a measurement; ``choices`` are those of its parameters that were not measured.
 
     ``floor`` is what examples of the training split have in place of the model, and ``null`` what the law of the data
-    itself would have. ``detail`` says that tables leave it out until it is asked for.
+    itself would have.
     """
 
     value: float
@@ -50,7 +49,6 @@ class Value:
     choices: tuple[tuple[str, str], ...]
     floor: float | None = None
     null: float | None = None
-    detail: bool = False
 
     @property
     def signature(self) -> tuple[str, str, bool, str, tuple[tuple[str, str], ...]]:

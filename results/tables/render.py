@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -46,20 +45,7 @@ def render(source: pd.DataFrame | Table, format: Format | str = Format.MARKDOWN)
 
 
 def _grids(source: Table) -> list[Grid]:
-    return [
-        Grid(block.caption, legend(block), _columns(block), block.notes)
-        for block in map(_without_detail, source.blocks)
-    ]
-
-
-def _without_detail(block: Block) -> Block:
-    """The block without its columns of detail, and a note that names them."""
-    shown = tuple(column for column in block.columns if not column.detail)
-    left = dict.fromkeys(column.name.partition(" ")[0] for column in block.columns if column.detail)
-    if not left or not shown:
-        return block
-    note = f"more with `bench report --columns`: {', '.join(left)}"
-    return replace(block, columns=shown, notes=(*block.notes, note))
+    return [Grid(block.caption, legend(block), _columns(block), block.notes) for block in source.blocks]
 
 
 def _markdown(source: Table) -> str:

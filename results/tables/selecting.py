@@ -120,8 +120,7 @@ def _metric(column: str) -> str:
 
 
 def _narrow(block: Block, names: Sequence[str]) -> Block | None:
-    asked = (column for name in names for column in block.columns if of_metric(column.name, name))
-    columns = tuple(dict.fromkeys(replace(column, detail=False) for column in asked))
+    columns = tuple(dict.fromkeys(column for name in names for column in block.columns if of_metric(column.name, name)))
     shown = {column.name for column in columns}
     rows = [
         replace(row, cells={name: cell for name, cell in row.cells.items() if name in shown})

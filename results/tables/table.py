@@ -27,7 +27,7 @@ class Column:
     """One metric of a block: what its numbers have in common.
 
     ``floor`` is what training examples have in place of a model, and ``null`` what the law of the data itself would
-    have; means over the rows, None where nobody said. A column of ``detail`` is shown where it is asked for.
+    have; means over the rows, None where nobody said.
     """
 
     name: str
@@ -36,7 +36,6 @@ class Column:
     higher_is_better: bool
     floor: float | None = None
     null: float | None = None
-    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,6 @@ def _column(name: str, value: Value, group: Sequence[Measurement]) -> Column:
         value.higher_is_better,
         floor=fmean(floors) if floors else None,
         null=fmean(nulls) if nulls else None,
-        detail=all(each.detail for each in held),
     )
 
 

@@ -142,7 +142,7 @@ class Sheet:
         floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(n))
         found = frechet(samples.values, Reference("test", test, train.moments, {}))
         contract: Flat = {"extractor": extractor.name}
-        self._add("fid_second", DISTANCE, found, floor, parameters={"detail": True}, contract=contract)
+        self._add("fid_second", DISTANCE, found, floor, contract=contract)
         first = self.scores[0]
         above = [
             score.value / float(score.parameters["floor"] or math.inf)
@@ -187,7 +187,7 @@ class Sheet:
         self.scores.append(
             Score(
                 "duplicate_pairs", float(pairs), "pairs", Kind.EXACT, False, n=n,
-                parameters={"null": expected * every, "support_size": size, "detail": True},
+                parameters={"null": expected * every, "support_size": size},
             )
         )  # fmt: skip
         if pairs == every:
@@ -227,7 +227,7 @@ class Sheet:
         """The Fréchet distance of an iterative sampler at a number of steps; the distance."""
         found = frechet(samples.values, test)
         parameters: Flat = {
-            "steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds, "detail": True,
+            "steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds,
         }  # fmt: skip
         self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
         return found.value
@@ -238,7 +238,7 @@ class Sheet:
         self.scores.append(
             Score(
                 "effective_candidates", float(shares.mean()), "share", Kind.ESTIMATE, True,
-                n=log_weights.shape[1], parameters={"lowest": float(shares.min()), "detail": True},
+                n=log_weights.shape[1], parameters={"lowest": float(shares.min())},
             )
         )  # fmt: skip
 
@@ -247,7 +247,7 @@ class Sheet:
         self.scores.append(
             Score(
                 metric, share, "share", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
-                parameters={"null": expected, "p_value": p, "detail": True, **(more or {})},
+                parameters={"null": expected, "p_value": p, **(more or {})},
             )
         )  # fmt: skip
 
