@@ -1,4 +1,4 @@
-"""The conditional suite: densities given a label, the labels that follow from them by Bayes' rule, and what is refused."""
+"""The conditional suite: densities given a label, labels that follow from them by Bayes' rule, and what is refused."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Conditional(Suite):
     """Class-conditional densities, and the classifier that each of them is by Bayes' rule.
 
     ``log p(y|x) = log p(x|y) + log p(y) - log sum_c p(c) p(x|c)``, for every example and label. Models that only bound
-    their density are asked with the same noise for every label. A classifier is measured beside them: it has no density,
-    and so no bits, and no input that it can call unlikely.
+    their density are asked with the same noise for every label. A classifier is measured beside them: it has no
+    density, and so no bits, and no input that it can call unlikely.
 
     Attributes:
         split: which split is measured.
@@ -203,9 +203,7 @@ def _frequencies(data: Dataset) -> Tensor:
 def _about_densities(given: Given, y: Tensor, log_prior: Tensor, how: ClassDensities) -> list[str]:
     notes = []
     if given.undefined:
-        notes.append(
-            f"{given.undefined} log-densities were NaN or infinitely large; each is worth minus infinity, for its label."
-        )
+        notes.append(f"{given.undefined} log-densities were NaN or infinitely large; each is worth minus infinity.")
     lost = int((given.nats.gather(1, y[:, None])[:, 0] == -math.inf).sum())
     if lost:
         notes.append(f"{lost} of {len(y)} examples are impossible given their own label: the mean cost is infinite.")
@@ -246,6 +244,6 @@ def _impossible(posterior: Posterior) -> list[str]:
     if not (lost := int(posterior.impossible.sum())):
         return []
     return [
-        f"{lost} of {len(posterior.impossible)} examples are impossible given every label: they count as wrong, and the "
-        "cost of their label as infinite."
+        f"{lost} of {len(posterior.impossible)} examples are impossible given every label: they count as wrong, and "
+        "the cost of their label as infinite."
     ]

@@ -43,7 +43,7 @@ def bayes(
     space: Space,
     *,
     density: Literal["independent", "mixture", "transformer", "pixelcnn", "rnn", "vae"] = "mixture",
-    candidates: Annotated[int, Ge(1)] = 10,
+    candidates: Annotated[int, Ge(1)] = 100,
     width: Annotated[int, Ge(1)] = 256,
 ) -> Bayes | BayesBound:
     """A class-conditional density by Bayes' rule: of a classifier P(Y|X), a density P(X), and the P(Y) of the two.
@@ -92,7 +92,8 @@ class Bayes(nn.Module, Joint, Discriminative, ImportanceResampler, Trainable, En
     all states.
 
     Samples of a class are chosen among draws of P(X) in proportion to p(y|x), and are the fewer different ones the
-    rarer the class is among the draws.
+    rarer the class is among the draws. A single sample is chosen among ``candidates`` draws only: ten draws of digits
+    hold none of a given class a third of the time.
 
     References: for choosing among draws, Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988.
 

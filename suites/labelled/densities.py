@@ -163,7 +163,7 @@ class ClassDensities:
             yield start, stop, found
 
     def _replicate(self, replicate: int, number: int, x: Tensor, y: Tensor) -> Tensor:
-        """One draw for each example, ``(block,)`` nats; of a latent-variable model the first weight, and all of them."""
+        """One draw for each example, ``(block,)`` nats; of latent-variable models the first weight and all of them."""
         constant = 0.0
         if self.dequantiser is not None:
             noise = self.context.rng(f"dequantisation/{replicate}", number, device="cpu")

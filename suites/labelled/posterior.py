@@ -20,7 +20,7 @@ class Posterior:
     Attributes:
         log_prob: ``(N, C)`` nats; all minus infinity where no label is possible.
         marginal: ``log p(x)``, ``(N,)`` nats; None where there is no density.
-        impossible: ``(N,)``, whether an example is impossible given every label, so that its labels have no probability.
+        impossible: ``(N,)``, whether an example is impossible given every label: its labels have no probability.
     """
 
     log_prob: Tensor

@@ -33,8 +33,8 @@ class Reliability:
 def brier(probabilities: Tensor, y: Tensor) -> Tensor:
     """``sum_c (p_c - [y = c])^2`` of each example, ``(N,)``: from 0 to 2, and 1 - 1/C for the uniform distribution.
 
-    .. note:: Brier's own sum over all classes. Where there are two, many books and libraries take one class alone, which
-       is half of it.
+    .. note:: Brier's own sum over all classes. Where there are two, many books and libraries take one class alone,
+       which is half of it.
 
     Source: Verification of Forecasts Expressed in Terms of Probability (Brier, 1950).
 
@@ -74,8 +74,8 @@ def reliability(confidence: Tensor, credits: Tensor, bins: int = 15) -> Reliabil
 def expected_calibration_error(confidence: Tensor, credits: Tensor, bins: int = 15) -> float:
     """``sum_b n_b / N |accuracy_b - confidence_b|`` over bins of equal mass: see `reliability`.
 
-    It is above zero for a calibrated model too, by the noise of the accuracy of each bin: `calibration_null` says by how
-    much.
+    It is above zero for a calibrated model too, by the noise of the accuracy of each bin: `calibration_null` says by
+    how much.
 
     .. note:: Bins of equal mass; torchmetrics, and the paper below, take bins of equal width, most of which a confident
        classifier leaves empty. The two differ, and numbers of one are not to be held against the other.
@@ -92,7 +92,7 @@ def expected_calibration_error(confidence: Tensor, credits: Tensor, bins: int = 
 def calibration_null(
     confidence: Tensor, rng: torch.Generator, bins: int = 15, draws: int = 1000
 ) -> tuple[float, float]:
-    """The mean, and the 97.5 % point, of the calibration error where labels are drawn from the model's own probabilities.
+    """The mean and the 97.5 % point of the calibration error where labels are drawn by the model's own probabilities.
 
     The most probable label is then right with just its confidence, each example by itself. An error below the 97.5 %
     point is no sign of bad calibration.

@@ -15,8 +15,8 @@ __all__ = ["accuracy_at", "accuracy_coverage", "area_under", "credit", "label_en
 def credit(log_prob: Tensor, y: Tensor) -> Tensor:
     """What each answer is worth, ``(N,)``: one where the most probable label is the right one, and zero otherwise.
 
-    Where k labels are equally the most probable, each is worth 1/k: what guessing among them is on average, whatever the
-    order of the labels. A row without any possible label (all ``-inf``) is wrong.
+    Where k labels are equally the most probable, each is worth 1/k: what guessing among them is on average, whatever
+    the order of the labels. A row without any possible label (all ``-inf``) is wrong.
 
     Args:
         log_prob: ``(N, C)`` log-probabilities, normalised or not; no NaN.

@@ -39,7 +39,7 @@ def reliability_diagram(bins: Reliability) -> Figure:
     )
     axes.set(xlim=(low, 1.01), ylim=(low, 1.02), aspect="equal")
     axes.set(xlabel="mean confidence of a bin", ylabel="accuracy of its examples")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     title = f"{len(count)} bins of {count.min():.0f} to {count.max():.0f} examples; error {bins.error:.3f}"
     axes.set_title(f"{title}\nbars: two standard errors of a calibrated bin", fontsize=10)
     return drawn
