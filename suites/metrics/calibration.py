@@ -105,7 +105,8 @@ def calibration_null(
     """
     _check_confidence(confidence, confidence, bins)
     order, bin_of, count = _binned(confidence, bins)
-    sure, group = confidence.double()[order], confidence[order].unique(return_inverse=True)[1]
+    sure = confidence.double()[order]
+    _, group = sure.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     size = torch.bincount(group)
     said = torch.zeros(len(count), dtype=torch.double).index_add_(0, bin_of, sure)
     errors, most = [], max(1, SIMULATED_AT_ONCE // len(sure))

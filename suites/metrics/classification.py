@@ -67,8 +67,9 @@ def label_entropy(y: Tensor) -> float:
 
 def tie_averaged(values: Tensor, keys: Tensor) -> Tensor:
     """Each of the ``values`` replaced by the mean over all examples that have the same key, ``(N,)`` float64."""
-    _, group, size = keys.unique(return_inverse=True, return_counts=True)
-    return (torch.zeros(len(size), dtype=torch.double).index_add_(0, group, values.double()) / size)[group]
+    _, group, size = keys.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    means: Tensor = torch.zeros(len(size), dtype=torch.double).index_add_(0, group, values.double()) / size
+    return means[group]
 
 
 def accuracy_coverage(credits: Tensor, scores: Tensor) -> Tensor:
