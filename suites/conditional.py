@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
+    Discrete,
     Discriminative,
     ExplicitApproximate,
     ExplicitExact,
@@ -29,6 +30,7 @@ from torchstone.suites.labelled.densities import ClassDensities, Given, own_prio
 from torchstone.suites.labelled.portraits import portraits
 from torchstone.suites.labelled.posterior import Posterior, by_bayes_rule, given_by
 from torchstone.suites.labelled.scores import Sheet, candidate_scores, prior_distance
+from torchstone.suites.metrics.units import bits_per_dim
 from torchstone.suites.questions import ask_log_prob_label, refusal, validated
 from torchstone.suites.samplers import ask_candidate_weights
 from torchstone.suites.suite import Evaluation, Suite
@@ -152,7 +154,10 @@ class Conditional(Suite):
         if isinstance(model, Joint):
             scores.append(prior_distance(log_prior, _frequencies(data)))
             notes += [] if how.stochastic else _inconsistency(how.marginals(), sheet.posterior, type(model).__name__)
-        columns = {"conditional_nll": -given.nats.gather(1, y[:, None])[:, 0]}
+        cost = -given.nats.gather(1, y[:, None])[:, 0]
+        columns = {"conditional_nll": cost}
+        if isinstance(data.space.support, Discrete):
+            columns["conditional_bits_per_dim"] = cost * bits_per_dim(1.0, data.space.dims)
         return _Found(sheet, tuple(scores), how.contract(), columns, tuple(notes))
 
     def _by_classifier(self, model: Discriminative, data: Dataset, y: Tensor, context: Context) -> _Found:

@@ -21,7 +21,6 @@ from torchstone.suites.metrics.classification import (
     accuracy_coverage,
     area_under,
     credit,
-    label_entropy,
     wilson,
 )
 from torchstone.suites.metrics.uncertainty import Z95, Mean, mean, replicate_stderr
@@ -56,8 +55,14 @@ class Sheet:
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """Values per example, ``(N,)`` each."""
-        found = {"label_nll": self.label_costs, "correct": self.credits, "confidence": self.posterior.confidence}
+        """Values per example, ``(N,)`` each, under the names of the metrics that are their means."""
+        found = {
+            "bayes_accuracy": self.credits,
+            "label_nll": self.label_costs,
+            "brier": brier(self.posterior.probabilities, self.y),
+            "information": self._told,
+            "confidence": self.posterior.confidence,
+        }
         return found if self.posterior.marginal is None else {**found, "nll": -self.posterior.marginal}
 
     @property
@@ -71,9 +76,7 @@ class Sheet:
 
     def labels(self, rng: torch.Generator) -> list[Score]:
         """How good the probabilities are: their cost, calibration, distance, and what they tell of the labels."""
-        costs, surprise = mean(self.label_costs), label_entropy(self.y)
-        frequency = torch.bincount(self.y).double() / len(self.y)
-        told = mean(self.label_costs + frequency.log()[self.y])  # its mean is the cost less the entropy of the labels
+        costs, told = mean(self.label_costs), mean(-self._told)
         interval = None if told.ci95 is None else (-told.ci95[1], -told.ci95[0])
         distance = mean(brier(self.posterior.probabilities, self.y))
         confidence = self.posterior.confidence
@@ -89,9 +92,7 @@ class Sheet:
             Score("label_nll", costs.value, "nats/label", self.kind, False, costs.stderr, costs.ci95, n, lost),
             Score("ece", error(torch.arange(n)), "probability", self.kind, False, spread, n=n, parameters=null),
             Score("brier", distance.value, "probability²", self.kind, False, distance.stderr, distance.ci95, n),
-            Score(
-                "information", surprise - costs.value, "nats", Kind.LOWER_BOUND, True, told.stderr, interval, n, lost
-            ),
+            Score("information", -told.value, "nats", Kind.LOWER_BOUND, True, told.stderr, interval, n, lost),
         ]
 
     def refusals(self, rng: torch.Generator) -> list[Score]:
@@ -114,6 +115,15 @@ class Sheet:
             _cost(f"conditional_{name}", unit, conditional.scaled(factor), how.kind, error),
             _cost(name, unit, marginal.scaled(factor), how.marginal_kind, None),
         ]
+
+    @property
+    def _told(self) -> Tensor:
+        """By how much each label became more probable than it is among all of these, ``(N,)`` nats.
+
+        Its mean is the entropy of the labels less their cost.
+        """
+        frequency = torch.bincount(self.y).double() / len(self.y)
+        return -self.label_costs - frequency.log()[self.y]
 
     def _refused(self, name: str, scores: Tensor, by: str, rng: torch.Generator) -> list[Score]:
         credits, n = self.credits, len(self.y)

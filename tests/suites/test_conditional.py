@@ -41,6 +41,7 @@ from torchstone.suites.data.embedded import digits
 from torchstone.suites.density import Density
 from torchstone.suites.labelled.densities import ClassDensities
 from torchstone.suites.labelled.posterior import by_bayes_rule
+from torchstone.suites.metrics.classification import label_entropy
 from torchstone.suites.questions import ask_elbo
 
 REALS = Continuous(-math.inf, math.inf)
@@ -127,6 +128,17 @@ def test_what_the_example_tells_is_its_mutual_information():
     known = float(torch.trapezoid((each.exp() * (each - mixed)).mean(0), u))
     assert found.value == pytest.approx(known, abs=4 * found.stderr) and found.kind is Kind.LOWER_BOUND
     assert found.ci95[0] < found.value < found.ci95[1]
+
+
+def test_every_mean_over_examples_has_its_column():
+    """So that two models can be compared example by example."""
+    data = digits()
+    found = measure(Positions(Space((8, 8), Discrete(17), 10), conditional=True), data)
+    by_name = scores(found)
+    for metric in ("bayes_accuracy", "conditional_bits_per_dim", "label_nll", "brier", "information"):
+        assert float(found.columns[metric].mean()) == pytest.approx(by_name[metric].value, rel=1e-9), metric
+    entropy = label_entropy(data.split("test").y)
+    assert by_name["information"].value == pytest.approx(entropy - by_name["label_nll"].value, rel=1e-9, abs=1e-9)
 
 
 def test_continuous_data_are_in_nats_and_have_no_bits():
@@ -391,7 +403,10 @@ def test_an_example_without_any_possible_label_is_wrong_and_costs_infinitely(val
     assert lost > 3
     assert by_name["label_nll"].value == math.inf and by_name["label_nll"].parameters["nonfinite"] == lost
     assert by_name["conditional_nll"].value == math.inf
-    assert found.columns["correct"][x[:, 0] < -2].sum() == 0 and found.columns["confidence"][x[:, 0] < -2].sum() == 0
+    assert (
+        found.columns["bayes_accuracy"][x[:, 0] < -2].sum() == 0
+        and found.columns["confidence"][x[:, 0] < -2].sum() == 0
+    )
     words = " ".join(found.warnings)
     assert f"{lost} of 200 examples are impossible given every label" in words
     assert (f"{2 * lost} log-densities were NaN" in words) == (value != -math.inf)
@@ -532,7 +547,12 @@ def test_a_conditional_transformer_knows_digits(seed):
         torch.manual_seed(seed)
         model = Transformer(data.space, conditional=True)
     model.fit(data.split("train"), data.split("validation"), Budget(700), rng=generator(seed, "fit"))
-    assert scores(measure(model, data))["bayes_accuracy"].value > 0.9
+    found = measure(model, data)
+    assert scores(found)["bayes_accuracy"].value > 0.9
+    noise = torch.randint(17, (100, 8, 8), generator=generator(seed, "noise"))
+    spoilt = {**data.splits, "test": split(noise, torch.arange(100) % 10)}
+    likeliest = measure(model, Dataset("noise", data.space, spoilt, licence="CC0-1.0")).columns["nll"].min()
+    assert likeliest > found.columns["nll"].max(), "noise is less likely than any digit, whatever the label"
 
 
 def test_discrete_supports_are_in_bits():
