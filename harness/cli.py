@@ -213,7 +213,7 @@ def _request(arguments: Sequence[str], source: Path | None) -> Request:
 
 def _run(asked: Request, results: Path, form: str, fresh: bool) -> int:
     records, code = _cells(asked, results, fresh)
-    _print_table(records, results, form)
+    _print_table(asked, records, results, form)
     return code
 
 
@@ -267,13 +267,18 @@ def _cells(asked: Request, results: Path, fresh: bool) -> tuple[list[Record], in
     return records, code
 
 
-def _print_table(records: Sequence[Record], results: Path, form: str) -> None:
+def _print_table(asked: Request, records: Sequence[Record], results: Path, form: str) -> None:
+    """The table of what was run; as Markdown, for a person, without the columns that its suites do not show."""
+    from torchstone.harness.loading import shown_columns
     from torchstone.results.reading.frame import frame_of
     from torchstone.results.store import Store
     from torchstone.results.tables.render import render
+    from torchstone.results.tables.selecting import as_shown
+    from torchstone.results.tables.table import table
 
     if records:
-        print_result(render(frame_of(records, Store(results)), form))
+        made = table(frame_of(records, Store(results)))
+        print_result(render(as_shown(made, shown_columns(asked.suite)) if form == "markdown" else made, form))
 
 
 def _fit(asked: Request, results: Path, output: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torchstone.models.randomness import generator, seeded
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.suite import Suite
 
-__all__ = ["build_model", "load_data", "load_suite"]
+__all__ = ["build_model", "load_data", "load_suite", "shown_columns"]
 
 
 @lru_cache(maxsize=2)
@@ -38,6 +39,12 @@ def load_suite(name: str, settings: Settings) -> Suite:
             f"suite={name}: its factory returned a {type(suite).__name__}; return a torchstone.suites.Suite."
         )
     return suite
+
+
+def shown_columns(specs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """By the name of each suite that is shown in part: the metrics, or columns, that it shows."""
+    made = [component("suites", spec).factory for spec in specs]
+    return {each.name: each.shown for each in made if isinstance(each, type) and issubclass(each, Suite) and each.shown}
 
 
 def build_model(found: Component, settings: Settings, data: Dataset, seed: int) -> Model:

@@ -49,6 +49,7 @@ class Suite(ABC):
         version: raised whenever a number that the suite prints would change.
         default_models: those run where none is named.
         metrics: the metrics that it can report, and what each is, in half a line.
+        shown: the metrics, or columns, that a run prints; empty for all. Records hold all in any case.
         standard: settings that take another default at ``budget=standard``.
         model_settings: settings of models that take another default in this suite, where a model has them.
         fresh_process: whether each cell wants a process of its own, and the machine for itself.
@@ -59,6 +60,7 @@ class Suite(ABC):
     version: ClassVar[int]
     default_models: ClassVar[tuple[str, ...]]
     metrics: ClassVar[Mapping[str, str]]
+    shown: ClassVar[tuple[str, ...]] = ()
     standard: ClassVar[Mapping[str, object]] = {}
     model_settings: ClassVar[Mapping[str, object]] = {}
     fresh_process: ClassVar[bool] = False

@@ -214,9 +214,6 @@ def _values(done: pd.DataFrame) -> list[Value]:
         _all_choices(done),
         _numbers(done, "parameters.floor"),
         _numbers(done, "parameters.null"),
-        [value is True for value in done["parameters.detail"].tolist()]
-        if "parameters.detail" in done
-        else repeat(False),
     )
     return list(map(Value, *columns))
 

@@ -16,7 +16,7 @@ from torchstone.results.text.numbers import ABSENT, quantity, small
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EMPTY", "WIDTH", "Format", "legend", "render", "strict_number"]
+__all__ = ["EMPTY", "WIDTH", "Format", "facets", "legend", "render", "strict_number"]
 
 EMPTY = "There are no records."
 FLOOR, NULL = "floor: training examples", "null: the law of the data"
@@ -132,8 +132,11 @@ def _columns(block: Block) -> list[Shown]:
         shown.append(Shown("family", [*(row.family for row in rows), *blank], "", words=True))
     if any(len(row.seeds) > 1 for row in rows):
         shown.append(Shown("seeds", [*(str(len(row.seeds)) for row in rows), *blank], "seeds"))
+    parts = facets([column.name for column in block.columns])
     for column in block.columns:
-        shown += _metric(column, [row.cells.get(column.name) for row in rows], [get(column) for get in below.values()])
+        beside = [get(column) for get in below.values()]
+        cells = [row.cells.get(column.name) for row in rows]
+        shown += _metric(column, cells, beside, *parts.get(column.name, ("", "")))
     if any(row.audit is not None for row in rows):
         shown.append(Shown("audit", [*(row.audit or ABSENT for row in rows), *blank], "audit", words=True))
     return shown
@@ -148,23 +151,54 @@ def _below(block: Block) -> dict[str, Callable[[Column], float | None]]:
     return {name: get for name, get in beside.items() if any(get(column) is not None for column in block.columns)}
 
 
-def _metric(column: Column, cells: Sequence[Cell | None], below: Sequence[float | None]) -> list[Shown]:
+def facets(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Of columns that two or more choices tell apart: what they share with others, and the value that they do not.
+
+    The choice that takes most values among the columns of a metric heads the columns, the others are the title of a
+    table. Columns of metrics with one such choice, or none, are left out.
+
+    >>> facets(["auroc outliers=noise score=typicality", "auroc outliers=spins score=typicality", "iwae K=10"])
+    {'auroc outliers=noise score=typicality': ('auroc, score=typicality', 'noise'), \
+'auroc outliers=spins score=typicality': ('auroc, score=typicality', 'spins')}
+    """
+    metrics: dict[str, dict[str, dict[str, str]]] = {}
+    for name in names:
+        metric, *words = name.split(" ")
+        metrics.setdefault(metric, {})[name] = {key: value for key, _, value in (word.partition("=") for word in words)}
+    found = {}
+    for metric, columns in metrics.items():
+        keys = next(iter(columns.values()))
+        if len(keys) < 2 or any(each.keys() != keys.keys() or not all(each.values()) for each in columns.values()):
+            continue
+        axis = max(keys, key=lambda key: len({each[key] for each in columns.values()}))
+        for name, each in columns.items():
+            title = ", ".join([metric, *(f"{key}={value}" for key, value in each.items() if key != axis)])
+            found[name] = title, each[axis]
+    return found
+
+
+def _metric(
+    column: Column, cells: Sequence[Cell | None], below: Sequence[float | None], part: str, short: str
+) -> list[Shown]:
     values = [ABSENT if cell is None else quantity(cell.value, cell.stderr, column.kind) for cell in cells]
     values += ["" if number is None else small(number) for number in below]
-    shown = [Shown(column.name, values, column.name)]
+    shown = [Shown(column.name, values, column.name, part=part, short=short)]
     spread = [None if cell is None else cell.seed_sd for cell in cells]
     own = [None if cell is None else cell.estimator_stderr for cell in cells]
     for heading, numbers in (("seed sd", spread), ("est. se", own)):
         if any(number is not None for number in numbers):
-            shown.append(Shown(heading, [*(small(number) for number in numbers), *([""] * len(below))], column.name))
+            texts = [*(small(number) for number in numbers), *([""] * len(below))]
+            shown.append(Shown(heading, texts, column.name, part=part, short=heading))
     return shown
 
 
 def legend(block: Block) -> str:
     """Units and directions, and what the rows have in common."""
-    directions: dict[bool, dict[str, list[str]]] = {}
+    directions: dict[bool, dict[str, dict[str, None]]] = {}
+    parts = facets([column.name for column in block.columns])
     for column in block.columns:
-        directions.setdefault(column.higher_is_better, {}).setdefault(column.unit, []).append(column.name)
+        name = column.name.partition(" ")[0] if column.name in parts else column.name
+        directions.setdefault(column.higher_is_better, {}).setdefault(column.unit, {})[name] = None
     words = []
     for up, units in directions.items():
         names = ", ".join(", ".join(metrics) + (f" in {unit}" if unit else "") for unit, metrics in units.items())

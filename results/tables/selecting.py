@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from torchstone.results.tables.table import Block, Table, by_headline
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["beginning", "check_columns", "chosen", "of_metric", "since"]
+__all__ = ["as_shown", "beginning", "check_columns", "chosen", "of_metric", "since"]
 
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -87,8 +87,9 @@ def _first_in(when: str, commits: Iterable[tuple[datetime, str]]) -> datetime:
 def chosen(source: Table, names: Sequence[str]) -> Table:
     """The table with the columns called ``names`` alone, in that order, and the rows and blocks that have any.
 
-    A name is that of a metric, which stands for each of its columns, or the whole name of a column. Rows are put in
-    order by the first of the columns, and the scores behind the table are those of the metrics.
+    A name is that of a metric, which stands for each of its columns, or that of a column, whole or without some of its
+    choices. Rows are put in order by the first of the columns, and the scores behind the table are those of the
+    metrics.
 
     Raises:
         RecordError: no block has such a column; the nearest that there is is named.
@@ -99,20 +100,38 @@ def chosen(source: Table, names: Sequence[str]) -> Table:
     return replace(source, blocks=tuple(blocks), scores=source.scores[source.scores["metric"].isin(metrics)])
 
 
+def as_shown(source: Table, shown: Mapping[str, Sequence[str]]) -> Table:
+    """The table with the columns that a suite names in ``shown`` alone, and a note that says how many others there are.
+
+    Blocks of other suites, and blocks that have none of those columns, stay as they are.
+    """
+    return replace(source, blocks=tuple(_as_shown(block, shown.get(block.suite, ())) for block in source.blocks))
+
+
+def _as_shown(block: Block, names: Sequence[str]) -> Block:
+    narrowed = _narrow(block, names)
+    if narrowed is None or len(narrowed.columns) == len(block.columns):
+        return block
+    left = len(block.columns) - len(narrowed.columns)
+    return replace(narrowed, notes=(*block.notes, f"{left} more columns of these records are shown by bench report"))
+
+
 def check_columns(names: Iterable[str], columns: Iterable[str]) -> None:
     """Raises RecordError, naming the nearest, where one of ``names`` is that of no column and of no metric of one.
 
     Where there are no columns at all, as before the first record, no name is wrong.
     """
-    known = {name for column in columns for name in (column, _metric(column))}
+    there = tuple(columns)
+    known = {name for column in there for name in (column, _metric(column))}
     for name in names:
-        if known and name not in known:
+        if known and not any(of_metric(column, name) for column in there):
             raise RecordError(f"no record has a metric {name!r}; {_nearest(name, known)}")
 
 
 def of_metric(name: str, metric: str) -> bool:
-    """Whether the column ``name`` is the one called ``metric``, or one of that metric."""
-    return metric in (name, _metric(name))
+    """Whether the column ``name`` is the one called ``metric``, or one of that metric with the choices it names."""
+    asked, *choices = metric.split(" ")
+    return name == metric or (_metric(name) == asked and set(choices) <= set(name.split(" ")[1:]))
 
 
 def _metric(column: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from torchstone.results.text.escape import html_text, latex_text, markdown_text
-from torchstone.results.text.numbers import printable
+from torchstone.results.text.numbers import ABSENT, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,17 @@ WIDTH = 100  # columns of a terminal that a Markdown table fits
 @final
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A column as it is shown: a heading, a text for each row, the metric it belongs to, and whether it holds words."""
+    """A column as it is shown: a heading, a text for each row, the metric it belongs to, and whether it holds words.
+
+    Columns that name a ``part`` stand, in Markdown, in tables of their own under that title, there headed ``short``.
+    """
 
     heading: str
     texts: Sequence[str]
     metric: str
     words: bool = False
+    part: str = ""
+    short: str = ""
 
 
 @final
@@ -64,11 +69,40 @@ def html(grids: Sequence[Grid], lines: Sequence[str], empty: str) -> str:
 
 
 def _markdown(grid: Grid) -> str:
-    parts = _widths([_escaped(column, markdown_text) for column in grid.columns])
     notes = [f"- {markdown_text(note)}" for note in grid.notes]
     lines = [f"**{markdown_text(grid.caption)}**", markdown_text(grid.legend)]
-    grids = [_frame(part).to_markdown(index=False, disable_numparse=True, colalign=_alignment(part)) for part in parts]
+    grids = [text for title, columns in _parts(grid.columns).items() for text in _tables(title, columns)]
     return "\n\n".join(["  \n".join(lines), *grids, *(["\n".join(notes)] if notes else [])])
+
+
+def _parts(columns: Sequence[Shown]) -> dict[str, list[Shown]]:
+    """The columns by the part that they name; each part begins with the first column, and has the rows with a number.
+
+    Words beside the first column stay in the part that has no name, and that last.
+    """
+    first, *rest = columns
+    parts: dict[str, list[Shown]] = {}
+    for column in rest:
+        parts.setdefault(column.part, []).append(column)
+    plain = parts.pop("", [])
+    found = {
+        title: _filled([first, *(replace(each, heading=each.short) for each in own)]) for title, own in parts.items()
+    }
+    return found | ({"": [first, *plain]} if plain or not found else {})
+
+
+def _filled(columns: Sequence[Shown]) -> list[Shown]:
+    """The columns without the rows that hold nothing beside the first."""
+    kept = [
+        row for row, texts in enumerate(zip(*(c.texts for c in columns[1:]), strict=True)) if set(texts) != {ABSENT}
+    ]
+    return [replace(column, texts=[column.texts[row] for row in kept]) for column in columns]
+
+
+def _tables(title: str, columns: Sequence[Shown]) -> list[str]:
+    parts = _widths([_escaped(column, markdown_text) for column in columns])
+    grids = [_frame(part).to_markdown(index=False, disable_numparse=True, colalign=_alignment(part)) for part in parts]
+    return [f"{markdown_text(title)}:", *grids] if title else grids
 
 
 def _widths(columns: Sequence[Shown]) -> list[list[Shown]]:

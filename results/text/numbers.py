@@ -7,7 +7,7 @@ import re
 
 from torchstone.results.record import Kind
 
-__all__ = ["plain", "printable", "quantity", "readable", "shortened", "small"]
+__all__ = ["ABSENT", "plain", "printable", "quantity", "readable", "shortened", "small"]
 
 ABSENT = "–"
 WORD = 300  # characters of one word that a message shows: enough for any path that a person would type
