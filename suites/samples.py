@@ -80,6 +80,11 @@ class Samples(Suite):
     }
     standard: ClassVar[Mapping[str, object]] = {"samples": 50_000, "steps": (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000)}
 
+    shown: ClassVar[tuple[str, ...]] = (
+        "fid", "fid_infinity", "fid_train", "kid", "precision", "recall", "density", "coverage", "inception_score",
+        "memorisation",
+    )  # fmt: skip
+
     samples: Annotated[int, Ge(FEWEST)] = 2000
     extractor: Choice = "auto"
     weights: Path | None = None
