@@ -66,8 +66,10 @@ def _number(score: Score) -> str:
 def _measured(parameters: Mapping[str, Any]) -> list[str]:
     own, lost = parameters.get("estimator_stderr"), parameters.get("nonfinite")
     words = [] if own is None else [f"the estimator's own standard error {small(number(own))}"]
+    beside = {"floor": "training examples have", "null": "the law of the data has"}
+    words += [f"{what} {plain(number(parameters[name]))}" for name, what in beside.items() if name in parameters]
     if (chance := parameters.get("null_mean")) is not None:
-        high = number(parameters.get("null_high"))
+        high = number(parameters["null_high"])
         words.append(f"chance alone makes {plain(number(chance))}, and more than {plain(high)} once in 40 times")
     return words + ([f"{lost} examples not finite"] if lost else [])
 

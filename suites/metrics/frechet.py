@@ -14,6 +14,7 @@ from torchstone.suites.metrics.jackknife import BLOCKS, Jackknife, block_starts,
 __all__ = ["Extrapolation", "Moments", "extrapolate", "fid", "fid_error", "frechet_distance", "moments"]
 
 POINTS = 15  # sizes of the regression on 1/N
+FEW = 256  # features, up to which a line is drawn twenty times more for its error
 
 
 @final
@@ -101,10 +102,13 @@ def fid_error(a: Tensor, b: Tensor, blocks: int = BLOCKS) -> Jackknife:
 class Extrapolation(NamedTuple):
     """Distances at several sizes, and the line through them in ``1 / N``.
 
-    ``value`` is where the line meets infinitely many samples; the reference keeps its own bias.
+    ``value`` is where the line meets infinitely many samples, and ``stderr`` its error over samples, by leaving out one
+    block of twenty after the other, None with more features than that is affordable for; the reference keeps its own
+    bias.
     """
 
     value: float
+    stderr: float | None
     slope: float
     sizes: tuple[int, ...]
     distances: tuple[float, ...]
@@ -128,17 +132,26 @@ def extrapolate(samples: Tensor, reference: Tensor, smallest: int, rng: torch.Ge
         ValueError: where ``smallest`` is no such size.
     """
     samples, n = _checked(samples), len(samples)
-    if not 2 <= smallest < n:
-        raise ValueError(f"The smallest subset must have from 2 to {n - 1} of {n} samples, got {smallest}.")
+    if not 2 <= smallest < n - n // BLOCKS:
+        raise ValueError(f"The smallest subset must have from 2 to {n - n // BLOCKS - 1} samples, got {smallest}.")
     shuffled = samples[torch.randperm(n, generator=rng)]
     ends = moments(_checked(reference))
     root = _root(ends.covariance)
-    sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / n, POINTS)})
-    distances = [
-        float(np.mean([_distance(ends, root, moments(part)) for part in _parts(shuffled, size)])) for size in sizes
-    ]
-    slope, value = np.polyfit([1 / size for size in sizes], distances, 1)
-    return Extrapolation(float(value), float(slope), tuple(sizes), tuple(distances))
+
+    def line(rows: Tensor) -> tuple[float, float, list[int], list[float]]:
+        sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / len(rows), POINTS)})
+        found = [
+            float(np.mean([_distance(ends, root, moments(part)) for part in _parts(rows, size)])) for size in sizes
+        ]
+        slope, value = np.polyfit([1 / size for size in sizes], found, 1)
+        return float(value), float(slope), sizes, found
+
+    value, slope, sizes, distances = line(shuffled)
+    if samples.shape[1] > FEW:
+        return Extrapolation(value, None, slope, tuple(sizes), tuple(distances))
+    rests = (torch.cat([shuffled[:start], shuffled[stop:]]) for start, stop in block_starts(n, BLOCKS))
+    error = jackknife(value, [torch.tensor([line(rest)[0] for rest in rests], dtype=torch.float64)])
+    return Extrapolation(value, error.stderr, slope, tuple(sizes), tuple(distances))
 
 
 def _parts(features: Tensor, size: int) -> Iterator[Tensor]:

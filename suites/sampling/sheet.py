@@ -79,7 +79,10 @@ class Sheet:
         line = None if test.features is None else extrapolated(samples.values, test.features.values, rng)
         if line is not None:
             self._add(
-                "fid_infinity", DISTANCE, Distance(line.value, None, line.sizes[-1]), parameters={"slope": line.slope}
+                "fid_infinity",
+                DISTANCE,
+                Distance(line.value, line.stderr, line.sizes[-1]),
+                parameters={"slope": line.slope},
             )
         self._add("fid_train", DISTANCE, frechet(samples.values, train), contract={"reference": "train"})
         if test.features is None:

@@ -119,6 +119,8 @@ def test_at_infinitely_many_samples_the_bias_of_the_samples_is_gone():
     residue = (16 + 16 * 17 / 4) / 200_000  # the reference keeps its own
     assert abs(float(values.mean()) - residue) < 4 * float(values.std()) / math.sqrt(5) + 1e-3
     assert float(torch.tensor([line.slope for line in lines]).mean()) == pytest.approx(84, rel=0.1)
+    spread, stated = float(values.std()), sum(line.stderr for line in lines) / 5
+    assert 0.4 < stated / spread < 2.5  # of five values
     assert lines[0].sizes[0] == 500 and lines[0].sizes[-1] == 10_000 and len(lines[0].sizes) == 15
 
 
