@@ -70,6 +70,7 @@ class Samples(Suite):
         "density": "in how many neighbourhoods of data a sample lies, over k",
         "coverage": "share of the data whose neighbourhood holds a sample",
         "inception_score": "how sure a classifier is of each sample, and unsure of all",
+        "label_agreement": "share of the samples in which the extractor sees the label that was asked for",
         "fid_second": "Fréchet distance by another extractor",
         "exact_copies": "share of the samples that are training examples",
         "duplicate_pairs": "pairs of samples that are equal",
@@ -82,7 +83,7 @@ class Samples(Suite):
 
     shown: ClassVar[tuple[str, ...]] = (
         "fid", "fid_infinity", "fid_train", "kid", "precision", "recall", "density", "coverage", "inception_score",
-        "memorisation",
+        "memorisation", "label_agreement",
     )  # fmt: skip
 
     samples: Annotated[int, Ge(FEWEST)] = 2000
@@ -122,6 +123,7 @@ class Samples(Suite):
         line = sheet.distances(features, against, train, rng)
         assert test.features is not None
         sheet.classified(features, test.features, extractor)
+        sheet.labels(features, drawn.y, data.space.classes)
         self._second(sheet, drawn, data, extractor, context)
         own, distances, which = self._memory(sheet, drawn, features, train_x, test_x, train, test)
         rungs = self._steps(sheet, model, data, extractor, against, drawn, context)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchstone.suites.metrics.frechet import Extrapolation
+from torchstone.suites.pictures.conditional import class_samples
 from torchstone.suites.pictures.samples import Curve, extrapolation, neighbours, quality
 from torchstone.suites.sampling.drawn import Drawn
 from torchstone.suites.sampling.sheet import Sheet
@@ -16,6 +17,7 @@ from torchstone.suites.sampling.steps import Rung
 __all__ = ["portraits"]
 
 SHOWN = 12  # samples in a row
+CLASSES, COLUMNS = 10, 10  # of the grid of classes
 
 
 def portraits(
@@ -48,6 +50,8 @@ def portraits(
             "the nearest to training examples": distances.argsort(stable=True)[:n],
         }
         found["samples"] = neighbours(drawn.x, train, which, distances, test_distances, few)
+    if drawn.y is not None and (classes := _of_each_class(drawn.x, drawn.y)) is not None:
+        found["class-samples"] = class_samples(classes)
     floor = sheet.scores[0].parameters.get("floor")
     level = float(floor) if isinstance(floor, float) else None
     if line is not None:
@@ -60,3 +64,9 @@ def portraits(
         )
         found["steps"] = quality(curve, level)
     return found
+
+
+def _of_each_class(x: Tensor, y: Tensor) -> Tensor | None:
+    """The first samples of each of the first classes, ``(classes, columns, *event)``; None where one has too few."""
+    rows = [x[y == label][:COLUMNS] for label in sorted(set(y.tolist()))[:CLASSES]]
+    return torch.stack(rows) if all(len(row) == COLUMNS for row in rows) else None

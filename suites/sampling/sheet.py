@@ -138,6 +138,15 @@ class Sheet:
         distance = Distance(found.value, found.stderr, len(samples))
         self._add("inception_score", "classes", distance, null=null, up=True, contract=contract)
 
+    def labels(self, samples: Features, y: Tensor | None, classes: int | None) -> None:
+        """How often the extractor sees the label that was asked for, where it is a classifier of these very labels."""
+        if y is None or samples.logits is None or samples.logits.shape[1] != classes:
+            return
+        hits = int(torch.eq(samples.logits.argmax(1), y).sum())
+        share = hits / len(y)
+        error = math.sqrt(share * (1 - share) / len(y))
+        self.scores.append(Score("label_agreement", share, "share", Kind.ESTIMATE, True, error, n=len(y)))
+
     def second(self, samples: Features, test: Features, train: Reference, extractor: Extractor) -> None:
         """The Fréchet distance by another extractor, which a sampler trained on the first one does not know."""
         n = min(len(samples), len(test))

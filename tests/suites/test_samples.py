@@ -200,6 +200,7 @@ def test_labels_are_the_harnesses_in_the_proportions_of_the_training_split():
     frequencies = torch.bincount(NEW.data.split("train").y, minlength=10) / 600
     assert (torch.bincount(y, minlength=10) - 297 * frequencies).abs().max() < 1
     assert found.contract["conditional"] is True
+    assert 0.02 < score(found, "label_agreement").value < 0.2  # its digits are drawn whatever the label
     assert not torch.equal(y, y.sort().values)
 
 
