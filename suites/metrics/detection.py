@@ -47,22 +47,24 @@ def auroc(inliers: Tensor, outliers: Tensor) -> float:
     return float(_placements(*_checked(inliers, outliers)).mean())
 
 
-def auroc_stderr(inliers: Tensor, outliers: Tensor) -> float | None:
+def auroc_stderr(inliers: Tensor, outliers: Tensor, *, paired: bool = False) -> float | None:
     r"""The standard error of `auroc` over both samples; None with fewer than two scores on one side.
 
     .. math:: \sqrt{\mathrm{var}_j\, V_j / m + \mathrm{var}_i\, W_i / n}
 
-    V_j is the share of inliers below outlier j, and W_i the share of outliers above inlier i; ties count half.
+    V_j is the share of inliers below outlier j, and W_i the share of outliers above inlier i; ties count half. Where
+    outlier i is made of inlier i the two go together, and it is the square root of ``var_i (V_i + W_i) / n``.
 
     Source: Comparing the areas under two or more correlated receiver operating characteristic curves (DeLong, DeLong
     and Clarke-Pearson, 1988).
     """
-    inside, outside = _checked(inliers, outliers)
+    inside, outside = _checked(inliers, outliers, paired)
     if min(len(inside), len(outside)) < 2:
         return None
-    above = _placements(inside, outside).var() / len(outside)
-    below = _placements(outside, inside).var() / len(inside)
-    return float((above + below).sqrt())
+    above, below = _placements(inside, outside), 1 - _placements(outside, inside)
+    if paired:
+        return float(((above + below).var() / len(inside)).sqrt())
+    return float((above.var() / len(outside) + below.var() / len(inside)).sqrt())
 
 
 def average_precision(inliers: Tensor, outliers: Tensor) -> float:
@@ -82,15 +84,18 @@ def fpr_at_95_tpr(inliers: Tensor, outliers: Tensor) -> float:
     return float(_Sample(inliers, outliers).numbers()[2])
 
 
-def detect(inliers: Tensor, outliers: Tensor, resamples: int, rng: torch.Generator) -> dict[str, Detection]:
+def detect(
+    inliers: Tensor, outliers: Tensor, resamples: int, rng: torch.Generator, *, paired: bool = False
+) -> dict[str, Detection]:
     r"""``auroc``, ``aupr`` (`average_precision`) and ``fpr95`` with 95 % intervals.
 
-    Intervals are percentiles of a bootstrap that draws both sets anew, each at its own size. It degenerates where every
-    resample gives the same, and then:
+    Intervals are percentiles of a bootstrap that draws both sets anew, each at its own size; paired ones together. It
+    degenerates where every resample gives the same, and then:
 
     - an AUROC of exactly one gets the exact ``[0.025^(1/k), 1]``, with k the smaller size: among k disjoint pairs of an
       inlier and an outlier all are in order, each with a probability that is the AUROC (Clopper and Pearson's lower
-      limit for k of k). One of exactly zero gets its mirror image.
+      limit for k of k). One of exactly zero gets its mirror image. Of paired sets k is half the size, for inlier and
+      outlier are then to come of two sources.
     - an FPR of exactly zero or one gets Clopper and Pearson's interval for n inliers at the threshold that was found.
     - an average precision at such an end gets none.
 
@@ -105,8 +110,9 @@ def detect(inliers: Tensor, outliers: Tensor, resamples: int, rng: torch.Generat
         outliers: ``(m,)``.
         resamples: of the bootstrap.
         rng: draws them, on the CPU.
+        paired: whether outlier i is made of inlier i; there are then as many of both.
     """
-    sample = _Sample(inliers, outliers)
+    sample = _Sample(inliers, outliers, paired)
     values = [auroc(inliers, outliers), *sample.numbers()[1:].tolist()]
     few = min(sample.n, sample.m)
     spread = sample.resampled(resamples, rng) if few > 1 and resamples > 1 else None
@@ -114,11 +120,14 @@ def detect(inliers: Tensor, outliers: Tensor, resamples: int, rng: torch.Generat
         name: _resampled(value, None if spread is None else spread[:, place])
         for place, (name, value) in enumerate(zip(("auroc", "aupr", "fpr95"), values, strict=True))
     }
-    error = auroc_stderr(inliers, outliers)
+    error = auroc_stderr(inliers, outliers, paired=paired)
     area, rate = values[0], values[2]
     found["auroc"] = Detection(area, error, found["auroc"].ci95)
     if area in (0.0, 1.0):
-        found |= {"auroc": Detection(area, None, _all_of(few, area)), "aupr": Detection(values[1], None, None)}
+        found |= {
+            "auroc": Detection(area, None, _all_of(max(1, few // 2) if paired else few, area)),
+            "aupr": Detection(values[1], None, None),
+        }
     if rate in (0.0, 1.0):
         found["fpr95"] = Detection(rate, None, _all_of(sample.n, rate))
     return found
@@ -137,12 +146,16 @@ def _resampled(value: float, spread: Tensor | None) -> Detection:
     return Detection(value, float(spread.std()), (low, high))
 
 
-def _checked(inliers: Tensor, outliers: Tensor) -> tuple[Tensor, Tensor]:
+def _checked(inliers: Tensor, outliers: Tensor, paired: bool = False) -> tuple[Tensor, Tensor]:
     for name, scores in (("inliers", inliers), ("outliers", outliers)):
         if scores.ndim != 1 or scores.numel() == 0:
             raise ValueError(f"{name} must be scores of shape (N,) with N at least 1, got {tuple(scores.shape)}.")
         if bool(scores.isnan().any()):
             raise ValueError(f"{int(scores.isnan().sum())} of the {name} have the score NaN, which has no place.")
+    if paired and len(inliers) != len(outliers):
+        raise ValueError(
+            f"paired sets have one size, and there are {len(inliers)} inliers and {len(outliers)} outliers."
+        )
     return inliers.detach().double().cpu(), outliers.detach().double().cpu()
 
 
@@ -157,10 +170,11 @@ def _placements(others: Tensor, scores: Tensor) -> Tensor:
 class _Sample:
     """Both sets on one ladder of distinct scores, the highest first, where a resample is a weight on each rung."""
 
-    def __init__(self, inliers: Tensor, outliers: Tensor) -> None:
-        inside, outside = _checked(inliers, outliers)
+    def __init__(self, inliers: Tensor, outliers: Tensor, paired: bool = False) -> None:
+        inside, outside = _checked(inliers, outliers, paired)
+        self.paired = paired
         self.n, self.m = len(inside), len(outside)
-        values, places = torch.cat([inside, outside]).unique(return_inverse=True)
+        values, places = torch.unique(torch.cat([inside, outside]), return_inverse=True)  # type: ignore[no-untyped-call]
         self.rungs = len(values)
         self.inside, self.outside = (self.rungs - 1 - places).split([self.n, self.m])
 
@@ -173,14 +187,17 @@ class _Sample:
         """The same of resamples of both sets, ``(resamples, 3)``."""
         most = max(1, PIECE // max(self.rungs, self.n, self.m))
         sizes = [min(most, resamples - start) for start in range(0, resamples, most)]
-        return torch.cat(
-            [_numbers(*(self._drawn(each, k, rng) for each in (self.inside, self.outside))) for k in sizes]
-        )
+        return torch.cat([_numbers(*self._drawn(k, rng)) for k in sizes])
 
-    def _drawn(self, places: Tensor, k: int, rng: torch.Generator) -> Tensor:
-        """``k`` resamples of examples on rungs ``places`` as counts, ``(k, rungs)``."""
-        drawn = places[torch.randint(len(places), (k, len(places)), generator=rng)]
-        return torch.zeros(k, self.rungs, dtype=torch.long).scatter_add_(1, drawn, torch.ones_like(drawn))
+    def _drawn(self, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``k`` resamples of both sets as counts, ``(k, rungs)`` each."""
+        inside = torch.randint(self.n, (k, self.n), generator=rng)
+        outside = inside if self.paired else torch.randint(self.m, (k, self.m), generator=rng)
+        return self._counted(self.inside[inside]), self._counted(self.outside[outside])
+
+    def _counted(self, rungs: Tensor) -> Tensor:
+        counts = torch.zeros(len(rungs), self.rungs, dtype=torch.long)
+        return counts.scatter_add_(1, rungs, torch.ones_like(rungs))
 
 
 def _numbers(inside: Tensor, outside: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -67,7 +68,7 @@ class Calibration:
         if levels is None:
             return None
         length = file_length if self.files else lambda rows: adaptive_length(rows, levels)
-        return torch.cat([length(rows) for rows in x.split(AT_ONCE)])
+        return torch.cat([length(rows) for rows in _pieces(x)])
 
     def of_model(self, x: Tensor, costs: Tensor, bits: Tensor | None) -> dict[str, Tensor]:
         r"""Scores from negative log-densities ``costs`` in nats, ``(N,)`` each.
@@ -98,7 +99,7 @@ class Calibration:
 
     def _log_background(self, x: Tensor, background: Tensor) -> Tensor:
         places = torch.arange(self.space.dims)
-        return torch.cat([background[places, rows.flatten(1).long()].sum(1) for rows in x.split(AT_ONCE)])
+        return torch.cat([background[places, rows.flatten(1).long()].sum(1) for rows in _pieces(x)])
 
 
 def calibrate(data: Dataset, validation_costs: Tensor | None) -> Calibration:
@@ -120,16 +121,20 @@ def calibrate(data: Dataset, validation_costs: Tensor | None) -> Calibration:
     return Calibration(data.space, entropy, band, background, float(mean.mean()), float(variance.mean()))
 
 
+def _pieces(x: Tensor) -> Iterator[Tensor]:
+    return (x[start : start + AT_ONCE] for start in range(0, len(x), AT_ONCE))
+
+
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the values of each example, ``(N,)`` each."""
-    parts = [torch.var_mean(rows.double().flatten(1), 1, correction=0) for rows in x.split(AT_ONCE)]
+    parts = [torch.var_mean(rows.double().flatten(1), 1, correction=0) for rows in _pieces(x)]
     variance, mean = (torch.cat(part) for part in zip(*parts, strict=True))
     return mean, variance
 
 
 def _counted(train: Split, dims: int, levels: int) -> Tensor:
     counts, place = torch.zeros(dims * levels, dtype=torch.long), torch.arange(dims) * levels
-    for rows in train.x.split(AT_ONCE):
+    for rows in _pieces(train.x):
         counts += torch.bincount((rows.flatten(1).long() + place).flatten(), minlength=dims * levels)
     smooth = counts.view(dims, levels).double() + SMOOTHING
     return (smooth / smooth.sum(1, keepdim=True)).log()

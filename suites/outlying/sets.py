@@ -20,6 +20,7 @@ from torchstone.suites.metrics.latents import derangement
 
 __all__ = ["SETS", "OutlierSet", "Unfit", "outlier_set"]
 
+PAIRED = frozenset({"interpolated", "inverted", "rotated", "shifted", "shuffled_pixels"})
 LARGEST_ISING = 12  # a side: its transfer matrix has 2^side states
 SIDE = 8  # of the embedded images that stand for another dataset
 
@@ -35,6 +36,11 @@ class OutlierSet:
 
     name: str
     x: Tensor
+
+    @property
+    def paired(self) -> bool:
+        """Whether outlier i is made of example i of the split."""
+        return self.name in PAIRED
 
     @property
     def fingerprint(self) -> str:

@@ -73,7 +73,7 @@ class Sheet:
         self._sets[made.name], self._asked[made.name] = made, asked
         for score, inside in self.inside.scores.items():
             rng = self.context.rng(f"bootstrap/{score}/{made.name}", device="cpu")
-            found = detect(inside, asked.scores[score], self.resamples, rng)
+            found = detect(inside, asked.scores[score], self.resamples, rng, paired=made.paired)
             self._found |= {(metric, score, made.name): each for metric, each in found.items()}
         if made.name == SHIFTED and asked.costs is not None and self.inside.costs is not None:
             self._shift = paired_difference(self.inside.costs, asked.costs)

@@ -68,11 +68,12 @@ def _histogram(axes: Axes, inside: Tensor, each: Histogram, band: tuple[float, f
     if len(both):
         low, high = float(both.min()), float(both.max())
         edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
-        for values, of, style in (
-            (kept[0], len(inside), {"color": GREY, "alpha": 0.8, "label": "data"}),
-            (kept[1], len(each.log_prob), {"color": BLUE, "histtype": "step", "linewidth": 1.6, "label": "outliers"}),
-        ):
-            axes.hist(values, edges, weights=np.full(len(values), 1 / of), **style)
+        shares = [
+            np.histogram(values, edges)[0] / of
+            for values, of in zip(kept, (len(inside), len(each.log_prob)), strict=True)
+        ]
+        axes.stairs(shares[0], edges, fill=True, color=GREY, alpha=0.8, label="data")
+        axes.stairs(shares[1], edges, color=BLUE, linewidth=1.6, label="outliers")
     lost = len(each.log_prob) - len(kept[1])
     axes.set_title(f"{each.name}\nAUROC {each.auroc:.3f}" + (f", {lost} not finite" if lost else ""), fontsize=9)
     axes.locator_params(nbins=4)
@@ -131,7 +132,7 @@ def auroc_grid(areas: Tensor, sets: Sequence[str], scores: Sequence[str]) -> Fig
             axes.text(
                 column, row, f"{value:.3f}", ha="center", va="center", color="white" if white else BLACK, fontsize=9
             )
-    axes.set_xticks(range(len(scores)), [name.replace("_", "\n") for name in scores])
+    axes.set_xticks(range(len(scores)), [name.replace("_", "\n") for name in scores], fontsize=8.5)
     axes.set_yticks(range(len(sets)), list(sets))
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
