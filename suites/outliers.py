@@ -96,10 +96,10 @@ class Outliers(Suite):
                 sheet.note(f"The set {name!r} is left out: {reason}.")
                 continue
             sheet.add(made, Asked.of(made.x, questions, calibration))
+        figures = sheet.figures()  # which may leave a note
         return Evaluation(
-            sheet.scores(), self._contract(data), test.ids, sheet.columns(), sheet.warnings(),
-            figures=sheet.figures(),
-        )  # fmt: skip
+            sheet.scores(), self._contract(data), test.ids, sheet.columns(), sheet.warnings(), figures=figures
+        )
 
     def _contract(self, data: Dataset) -> Flat:
         return {

@@ -174,7 +174,7 @@ class _Sample:
         inside, outside = _checked(inliers, outliers, paired)
         self.paired = paired
         self.n, self.m = len(inside), len(outside)
-        values, places = torch.unique(torch.cat([inside, outside]), return_inverse=True)  # type: ignore[no-untyped-call]
+        values, places = torch.unique(torch.cat([inside, outside]), return_inverse=True)
         self.rungs = len(values)
         self.inside, self.outside = (self.rungs - 1 - places).split([self.n, self.m])
 

@@ -8,7 +8,8 @@ import pytest
 
 from torchstone.results import Kind, RecordError, Score
 from torchstone.results.reading.frame import frame_of
-from torchstone.results.tables.selecting import beginning, chosen, since
+from torchstone.results.tables.render import render
+from torchstone.results.tables.selecting import as_shown, beginning, chosen, since
 from torchstone.results.tables.table import table
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
@@ -118,3 +119,41 @@ def test_a_misspelt_column_is_answered_with_the_nearest(make):
 
 def test_where_there_are_no_records_no_column_is_wrong():
     assert chosen(table(frame_of([])), ["nll"]).blocks == ()
+
+
+def areas(*models, sets=("noise", "spins"), scores=("log_prob", "typicality")):
+    """Scores with two choices each."""
+    return tuple(
+        Score("auroc", 0.5, "share", Kind.ESTIMATE, True, parameters={"score": score, "outliers": name})
+        for score in scores
+        for name in sets
+    )
+
+
+def test_a_column_may_be_named_by_one_of_its_choices(make):
+    made = table(frame_of([make(suite="outliers", scores=areas())]))
+    (block,) = chosen(made, ["auroc score=typicality"]).blocks
+    assert [column.name for column in block.columns] == [
+        "auroc outliers=noise score=typicality", "auroc outliers=spins score=typicality",
+    ]  # fmt: skip
+    with pytest.raises(RecordError, match="no record has a metric 'auroc score=typical'"):
+        chosen(made, ["auroc score=typical"])
+
+
+def test_a_suite_is_shown_by_the_columns_it_names_and_the_rest_is_counted(make):
+    made = table(frame_of([make(suite="outliers", scores=areas()), make(suite="density")]))
+    shown = as_shown(made, {"outliers": ("auroc score=typicality",)})
+    density, outliers = shown.blocks
+    assert density == made.blocks[0] and len(outliers.columns) == 2
+    assert outliers.notes == ("2 more columns of these records are shown by bench report",)
+    assert as_shown(made, {"outliers": ("nothing",)}).blocks == made.blocks == as_shown(made, {}).blocks
+
+
+def test_columns_that_two_choices_tell_apart_stand_under_what_they_share(make):
+    narrow = make(suite="outliers", model="narrow", scores=areas(scores=("typicality", "softmax")))
+    text = render(frame_of([make(suite="outliers", model="wide", scores=areas()), narrow]))
+    first, second, third = (text.split(f"auroc, score={name}:")[1] for name in ("log_prob", "typicality", "softmax"))
+    assert "| model   |   noise |   spins |" in first and "auroc outliers" not in text
+    assert "narrow" not in first.split("auroc, ")[0] and "narrow" in second.split("auroc, ")[0]
+    assert "wide" not in third.split("| audit")[0].split("\n\n")[1]
+    assert "auroc in share: higher is better" in text
