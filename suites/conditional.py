@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from torchstone.models.checks import model_dtype, space_of
+from torchstone.models.checks import space_of
 from torchstone.models.model import (
     Discrete,
     Discriminative,
@@ -26,18 +26,17 @@ from torchstone.models.model import (
 from torchstone.results.record import Flat, Kind, Score
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
-from torchstone.suites.labelled.densities import ClassDensities, Given, own_prior
+from torchstone.suites.labelled.densities import ClassDensities, ask_labels, own_prior
 from torchstone.suites.labelled.portraits import portraits
-from torchstone.suites.labelled.posterior import Posterior, by_bayes_rule, given_by
+from torchstone.suites.labelled.posterior import by_bayes_rule, given_by
 from torchstone.suites.labelled.scores import Sheet, candidate_scores, prior_distance
+from torchstone.suites.labelled.words import about_densities, cannot_reject, impossible, inconsistency
 from torchstone.suites.metrics.units import bits_per_dim
-from torchstone.suites.questions import ask_log_prob_label, refusal, validated
+from torchstone.suites.questions import refusal, validated
 from torchstone.suites.samplers import ask_candidate_weights
 from torchstone.suites.suite import Evaluation, Suite
 
 __all__ = ["Conditional"]
-
-INCONSISTENT = 1e-4  # relative to 1 + |log p|: what single precision may miss a marginal by
 
 
 @final
@@ -125,7 +124,7 @@ class Conditional(Suite):
             sheet = found.sheet
             rng = context.rng("labels", device="cpu")
             scores = [*found.scores, *sheet.labels(rng), *sheet.refusals(rng)]
-            notes = [*found.notes, *_impossible(sheet.posterior)]
+            notes = [*found.notes, *impossible(sheet.posterior)]
             if isinstance(model, ImportanceResampler):
                 weights = ask_candidate_weights(model, self.candidates, context, "candidates")
                 scores += candidate_scores(weights, rng)
@@ -146,14 +145,14 @@ class Conditional(Suite):
         given = how.ask()
         kind = Kind.ESTIMATE if how.stochastic else Kind.EXACT
         sheet = Sheet(y, by_bayes_rule(given.nats, log_prior), kind, self.bins)
-        scores, notes = [sheet.accuracy()], _about_densities(given, y, log_prior, how)
+        scores, notes = [sheet.accuracy()], about_densities(given, y, log_prior, how)
         if how.stochastic:
             alone = Sheet(y, by_bayes_rule(given.first, log_prior), kind, self.bins)
             scores.append(alone.accuracy("bayes_accuracy_one_draw"))
         scores += sheet.densities(given, how, data.space)
         if isinstance(model, Joint):
             scores.append(prior_distance(log_prior, _frequencies(data)))
-            notes += [] if how.stochastic else _inconsistency(how.marginals(), sheet.posterior, type(model).__name__)
+            notes += [] if how.stochastic else inconsistency(how.marginals(), sheet.posterior, type(model).__name__)
         cost = -given.nats.gather(1, y[:, None])[:, 0]
         columns = {"conditional_nll": cost}
         if isinstance(data.space.support, Discrete):
@@ -161,22 +160,14 @@ class Conditional(Suite):
         return _Found(sheet, tuple(scores), how.contract(), columns, tuple(notes))
 
     def _by_classifier(self, model: Discriminative, data: Dataset, y: Tensor, context: Context) -> _Found:
-        split, name = data.split(self.split), type(model).__name__
-        dtype = model_dtype(model)
-
-        def question(start: int, stop: int) -> Tensor:
-            x, _ = split.batch(start, stop)
-            x = x.to(dtype) if x.is_floating_point() and dtype is not None else x
-            return ask_log_prob_label(model, x.to(context.device))
-
-        answers = torch.cat([answer for _, _, answer in context.batches(len(split), question)])
-        sheet = Sheet(y, given_by(answers), Kind.EXACT, self.bins)
-        note = (
-            f"{name} has no density, and cannot reject an input: it spreads a probability of one over its labels "
-            "whatever it is shown. It is refused where it is uncertain, never where an input is unlikely."
-        )
-        contract = {"kind": "exact", "dequantisation": "none", "estimator": "exact", "importance_samples": None}
-        return _Found(sheet, (sheet.accuracy(),), contract, {}, (note,))
+        log_prob, dequantised = ask_labels(model, data, self.split, self.block, context)
+        kind = Kind.ESTIMATE if dequantised else Kind.EXACT
+        sheet = Sheet(y, given_by(log_prob), kind, self.bins)
+        contract = {
+            "kind": kind.value, "dequantisation": "uniform" if dequantised else "none", "estimator": "exact",
+            "importance_samples": None,
+        }  # fmt: skip
+        return _Found(sheet, (sheet.accuracy(),), contract, {}, (cannot_reject(type(model).__name__),))
 
     def _log_prior(self, data: Dataset) -> Tensor:
         """The p(y) for a model that states none; a class without training examples is impossible."""
@@ -203,52 +194,3 @@ def _frequencies(data: Dataset) -> Tensor:
     y, classes = data.split("train").y, data.space.classes
     assert y is not None and classes is not None
     return torch.bincount(y, minlength=classes).double() / len(y)
-
-
-def _about_densities(given: Given, y: Tensor, log_prior: Tensor, how: ClassDensities) -> list[str]:
-    notes = []
-    if given.undefined:
-        notes.append(f"{given.undefined} log-densities were NaN or infinitely large; each is worth minus infinity.")
-    lost = int((given.nats.gather(1, y[:, None])[:, 0] == -math.inf).sum())
-    if lost:
-        notes.append(f"{lost} of {len(y)} examples are impossible given their own label: the mean cost is infinite.")
-    missing = (log_prior == -math.inf).nonzero()[:, 0].tolist()
-    if missing:
-        notes.append(
-            f"p(y) is zero for {_named(missing)}, of which there is no training example: no example is ever given to "
-            "them; suite.prior=uniform gives each class the same."
-        )
-    if how.stochastic:
-        notes.append(
-            "The densities are bounds, asked with the same noise for every label: the label with the highest is a fair "
-            "choice, and what is computed from their differences is no calibrated probability."
-        )
-    return notes
-
-
-def _named(classes: list[int]) -> str:
-    shown = ", ".join(map(str, classes[:5]))
-    return f"class {shown}" if len(classes) == 1 else f"classes {shown}{' and others' if len(classes) > 5 else ''}"
-
-
-def _inconsistency(own: Tensor, posterior: Posterior, name: str) -> list[str]:
-    """A warning where a model's own log p(x) is not the sum over labels that its densities give."""
-    assert posterior.marginal is not None
-    off = (own - posterior.marginal).abs()
-    off = torch.where((own == posterior.marginal), 0.0, off).nan_to_num(math.inf)
-    worst = int(off.argmax())
-    if float(off[worst]) <= INCONSISTENT * (1 + abs(float(posterior.marginal[worst]))):
-        return []
-    return [
-        f"{name} states log p(x) = {float(own[worst]):.6g} of an example, and its p(y) p(x|y) add up to "
-        f"{float(posterior.marginal[worst]):.6g}: they are of no one joint density, and bits_per_dim is of the sum."
-    ]
-
-
-def _impossible(posterior: Posterior) -> list[str]:
-    if not (lost := int(posterior.impossible.sum())):
-        return []
-    return [
-        f"{lost} of {len(posterior.impossible)} examples are impossible given every label: they count as wrong, and "
-        "the cost of their label as infinite."
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
+    Discriminative,
     ExplicitApproximate,
     ExplicitExact,
     Joint,
@@ -22,10 +24,11 @@ from torchstone.results.record import Flat, Kind
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.dequantisation import dequantiser_for
+from torchstone.suites.latent.examples import Examples
 from torchstone.suites.metrics.bounds import LogMeanExp
-from torchstone.suites.questions import ask_elbo, ask_log_prob, ask_weights, check_support
+from torchstone.suites.questions import ask_elbo, ask_log_prob, ask_log_prob_label, ask_weights, check_support
 
-__all__ = ["ClassDensities", "Given", "own_prior"]
+__all__ = ["ClassDensities", "Given", "ask_labels", "own_prior"]
 
 
 @final
@@ -202,6 +205,22 @@ def own_prior(model: Joint) -> Tensor:
     if not abs(float(prior.logsumexp(0))) < 1e-4:
         raise ModelError(f"{name} gives probabilities that do not add up to one; apply log_softmax over the classes.")
     return prior
+
+
+def ask_labels(model: Discriminative, data: Dataset, split: str, block: int, context: Context) -> tuple[Tensor, bool]:
+    """``log p(y|x)`` of a classifier for every example, ``(N, C)`` nats, and whether noise was added to the data."""
+    examples = Examples(model, data, split, block, context)
+    found = []
+    for number in range(examples.blocks):
+        start, stop, rows = examples.block(number)
+        batches = context.batches(stop - start, partial(_label_rows, model, rows.x))
+        found += [answer for _, _, answer in batches]
+        context.progress("labels", stop, len(examples))
+    return torch.cat(found), examples.dequantised
+
+
+def _label_rows(model: Discriminative, x: Tensor, start: int, stop: int) -> Tensor:
+    return ask_log_prob_label(model, x[start:stop])
 
 
 def _weighted(

@@ -37,6 +37,7 @@ from torchstone.results.record import Kind
 from torchstone.suites.conditional import Conditional
 from torchstone.suites.context import Context
 from torchstone.suites.data import Dataset
+from torchstone.suites.data.dataset import DataError
 from torchstone.suites.data.embedded import digits
 from torchstone.suites.density import Density
 from torchstone.suites.labelled.densities import ClassDensities
@@ -450,6 +451,31 @@ def test_a_classifier_is_measured_without_bits_and_cannot_reject():
     assert others["rejection_auc"].parameters["refused_by"] == "log_marginal"
     assert any("cannot reject an input" in words for words in found.warnings)
     assert found.contract == generative.contract, "the two stand in one table"
+
+
+class Shade(Discriminative):
+    """A classifier of real numbers from 0 to 1, by their size."""
+
+    def __init__(self):
+        self.space = Space((1,), Continuous(), 2)
+
+    def log_prob_label(self, x):
+        assert x.is_floating_point() and bool(((x > 0) & (x < 1)).all())
+        return torch.cat([-20 * (x - 0.5), 0 * x], 1).double().log_softmax(1)
+
+
+def test_a_classifier_of_real_numbers_is_shown_discrete_data_as_such():
+    x = torch.arange(100)[:, None] % 4
+    found = measure(Shade(), dataset(x, 4, y=(x[:, 0] > 1).long(), classes=2), batch_size=7)
+    assert scores(found)["bayes_accuracy"].value == 1.0 and scores(found)["bayes_accuracy"].kind is Kind.ESTIMATE
+    assert found.contract["dequantisation"] == "uniform"
+    whole = measure(Shade(), dataset(x, 4, y=(x[:, 0] > 1).long(), classes=2), batch_size=1000)
+    assert torch.equal(whole.columns["label_nll"], found.columns["label_nll"])
+
+
+def test_labels_out_of_range_make_no_dataset():
+    with pytest.raises(DataError, match="labels must be int64 from 0 to 1"):
+        labelled(plane(4)[0], torch.tensor([0, 1, 2, 0]))
 
 
 def test_probabilities_that_do_not_add_up_are_refused():

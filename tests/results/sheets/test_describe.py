@@ -48,6 +48,12 @@ def test_what_is_not_finite_is_counted(make):
     assert "inf nats; 10 examples; lower is better; 3 examples not finite" in describe(make(scores=(score,)))
 
 
+def test_what_chance_alone_makes_is_told(make):
+    score = Score("ece", 0.05, "probability", Kind.EXACT, False, parameters={"null_mean": 0.037, "null_high": 0.054})
+    words = " ".join(describe(make(scores=(score,))).split())
+    assert "chance alone makes 0.037, and more than 0.054 once in 40 times" in words and "null_mean" not in words
+
+
 def test_audits_and_figures_are_shown(certify, verdict):
     record = certify(
         verdict("enumeration", "pass", "A"),
