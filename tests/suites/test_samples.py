@@ -114,12 +114,6 @@ def test_the_mistake_is_found_by_the_checks_that_the_table_names(entry):
     assert found.warnings
 
 
-def test_what_the_table_calls_impossible_is_tested_here():
-    """By the tests of numbers (43), of resized images (45), and of evaluations (49)."""
-    impossible = {e.number for e in CATALOGUE if e.suite == "samples" and e.outcome is Outcome.IMPOSSIBLE}
-    assert impossible == {43, 45, 49}
-
-
 def test_too_few_samples_and_those_of_another_shape_or_type_or_value_are_named():
     def drawn(change):
         class Changed(Implicit):

@@ -111,6 +111,10 @@ def _sampled_flag(number, mistake, by, cheat):
     return Entry(number, mistake, Outcome.FLAG, by, cheat, suite="samples")
 
 
+def _asked_impossible(number, mistake, by, suite):
+    return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite=suite)
+
+
 def _timed_impossible(number, mistake, by):
     return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite="throughput")
 
@@ -278,6 +282,18 @@ _SAMPLERS = (
     _fail(49, "takes fewer steps the more samples it is asked for", _BATCH, samplers.StepsByBatch, "denoiser"),
 )  # fmt: skip
 _LABELS = (
+    _asked_impossible(57, "turns its score round, or a score for each set, so that the area is above one half",
+                      "every score is the higher the more outlying, and no area is flipped", "outliers"),
+    _asked_impossible(57, "tunes its score on the outliers",
+                      "scores are fixed by training and validation examples before an outlier is made", "outliers"),
+    _asked_impossible(58, "is shown outliers of another resolution, encoding or padding",
+                      "outliers lie in the space of the data, take one way to the model, and baselines stand beside",
+                      "outliers"),
+    _asked_impossible(59, "takes p(y) from the test split", "p(y) is of the training split, and the harness's",
+                      "conditional"),
+    _asked_impossible(59, "leaves the sum over labels out", "the harness adds up", "conditional"),
+    _asked_impossible(59, "draws other noise for each label",
+                      "a bound is asked with the same noise for every label", "conditional"),
     _fail(59, "claims a joint density, and leaves p(y) out of its marginal", _JOINT,
           densities.MarginalWithoutPrior, "bits and labels"),
     _fail(59, "gives the marginal of another model for that of its joint density", _JOINT,
