@@ -120,7 +120,7 @@ class Samples(Suite):
         against = test if self.reference is None else of_path(self.reference, data.space, extractor, context)
         features = extract(extractor, drawn.x, data.space, context, "samples")
         sheet, rng = Sheet(), context.rng("tests", device="cpu")
-        line = sheet.distances(features, against, train, rng)
+        line = sheet.distances(features, drawn.cost, against, train, rng)
         assert test.features is not None
         sheet.classified(features, test.features, extractor)
         sheet.labels(features, drawn.y, data.space.classes)

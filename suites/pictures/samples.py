@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchstone.suites.metrics.frechet import Extrapolation
-from torchstone.suites.pictures.canvas import BLUE, GREY, RED, encoded, figure
+from torchstone.suites.pictures.canvas import BLACK, BLUE, GREY, ORANGE, RED, encoded, figure
 from torchstone.suites.pictures.images import as_images, show_grid
 
 if TYPE_CHECKING:
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "extrapolation", "neighbours", "quality"]
 
+_LOOKS = ((BLUE, "o"), (RED, "s"), (ORANGE, "^"), (BLACK, "d"), (GREY, "v"))
+
 
 @final
 class Curve(NamedTuple):
-    """A distance at several costs: evaluations of the network, and seconds for a sample."""
+    """A distance, with its error, at several costs: evaluations of the network, and seconds for a sample."""
 
     evaluations: tuple[float, ...]
-    distances: tuple[float, ...]
     seconds: tuple[float, ...]
+    distances: tuple[float, ...]
+    errors: tuple[float, ...]
 
 
 @encoded
@@ -86,23 +89,38 @@ def extrapolation(line: Extrapolation, floor: float | None) -> Figure:
 
 
 @encoded
-def quality(curve: Curve, floor: float | None) -> Figure:
-    """Distance against evaluations of the network, and against seconds for a sample, both in logarithms."""
-    drawn = figure(3.6)
-    for axes, cost, what in zip(
-        drawn.subplots(1, 2, sharey=True),
-        (curve.evaluations, curve.seconds),
-        ("evaluations of the network", "seconds for a sample"),
-        strict=True,
-    ):
-        axes.plot(cost, curve.distances, "o-", color=BLUE, markersize=5, linewidth=1.2, label="this sampler")
+def quality(curves: Mapping[str, Curve], floor: float | None) -> Figure:
+    """Distance against evaluations of the network, and against seconds for a sample, all in logarithms.
+
+    Args:
+        curves: by name; one of a single cost is drawn as a point. Bars are 95 % intervals.
+        floor: what training examples have in place of samples.
+    """
+    drawn = figure(3.4 + 0.22 * len(curves))
+    panels = drawn.subplots(1, 2, sharey=True)
+    for axes, what in zip(panels, ("evaluations of the network", "seconds for a sample"), strict=True):
+        for (name, curve), (colour, marker) in zip(
+            curves.items(), _LOOKS * (1 + len(curves) // len(_LOOKS)), strict=False
+        ):
+            cost = curve.evaluations if what.startswith("evaluations") else curve.seconds
+            low = [min(1.96 * error, 0.9 * value) for error, value in zip(curve.errors, curve.distances, strict=True)]
+            bars = [low, [1.96 * error for error in curve.errors]]
+            axes.errorbar(
+                cost,
+                curve.distances,
+                yerr=bars,
+                fmt=marker + "-",
+                color=colour,
+                markersize=5,
+                linewidth=1.2,
+                label=name,
+            )
         _level(axes, floor)
         axes.set(xscale="log", yscale="log", xlabel=what)
         axes.grid(color="#DDDDDD", linewidth=0.8)
         axes.set_axisbelow(True)
-    first = drawn.axes[0]
-    first.set_ylabel("Fréchet distance")
-    drawn.legend(*first.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    panels[0].set_ylabel("Fréchet distance")
+    drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return drawn
 
 

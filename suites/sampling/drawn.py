@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchstone.models.checks import space_of
 from torchstone.models.model import Implicit, ImplicitIterative, ModelError, Sampler
+from torchstone.results.record import Flat
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.samplers import ask_samples, labels_like
@@ -36,6 +37,12 @@ class Drawn:
     y: Tensor | None
     seconds: float
     evaluations: float | None
+
+    @property
+    def cost(self) -> Flat:
+        """What they cost, as a record has it."""
+        known = {} if self.evaluations is None else {"evaluations": self.evaluations}
+        return {"seconds_per_sample": self.seconds, **known}
 
 
 def draw_samples(

@@ -57,12 +57,8 @@ def portraits(
     if line is not None:
         found["extrapolation"] = extrapolation(line, level)
     if rungs:
-        curve = Curve(
-            tuple(rung.evaluations for rung in rungs),
-            tuple(rung.distance for rung in rungs),
-            tuple(rung.seconds for rung in rungs),
-        )
-        found["steps"] = quality(curve, level)
+        _, evaluations, seconds, distances_, errors = zip(*rungs, strict=True)
+        found["steps"] = quality({"this sampler": Curve(evaluations, seconds, distances_, errors)}, level)
     return found
 
 

@@ -72,10 +72,13 @@ class Sheet:
         self.note(sentence)
 
     def distances(
-        self, samples: Features, test: Reference, train: Reference, rng: torch.Generator
+        self, samples: Features, cost: Flat, test: Reference, train: Reference, rng: torch.Generator
     ) -> Extrapolation | None:
-        """Fréchet distances to both splits, and all else to the test split; the line to infinitely many samples."""
-        self._frechet(samples, test, train)
+        """Fréchet distances to both splits, and all else to the test split; the line to infinitely many samples.
+
+        The first is given with what the samples cost.
+        """
+        self._frechet(samples, cost, test, train)
         line = None if test.features is None else extrapolated(samples.values, test.features.values, rng)
         if line is not None:
             self._add(
@@ -92,13 +95,13 @@ class Sheet:
         self._neighbours(samples, test.features, train)
         return line
 
-    def _frechet(self, samples: Features, test: Reference, train: Reference) -> None:
+    def _frechet(self, samples: Features, cost: Flat, test: Reference, train: Reference) -> None:
         found, reference = frechet(samples.values, test), test.features
         floor = None
         if reference is not None:
             own = moments(reference.values[: found.n])
             floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(found.n))
-        self._add("fid", DISTANCE, found, floor)
+        self._add("fid", DISTANCE, found, floor, parameters=cost)
         if floor is not None and found.value < floor.least / 2:
             self.flag(
                 "floor",
@@ -235,14 +238,14 @@ class Sheet:
                 f"beside {near.expected:.1%} of the test examples. Look at the picture of nearest neighbours.",
             )
 
-    def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> float:
-        """The Fréchet distance of an iterative sampler at a number of steps; the distance."""
+    def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> Distance:
+        """The Fréchet distance of an iterative sampler at a number of steps."""
         found = frechet(samples.values, test)
         parameters: Flat = {
             "steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds,
         }  # fmt: skip
         self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
-        return found.value
+        return found
 
     def candidates(self, log_weights: Tensor) -> None:
         """The share of candidates that are worth having, given log-weights ``(classes, n)``: over classes the mean."""

@@ -19,12 +19,13 @@ __all__ = ["Rung", "walk"]
 
 @final
 class Rung(NamedTuple):
-    """Quality and cost at one number of steps; the error of the distance is that of its samples."""
+    """Quality and cost at one number of steps."""
 
     steps: int
     evaluations: float
     seconds: float
     distance: float
+    stderr: float
 
 
 def walk(
@@ -47,5 +48,5 @@ def walk(
             continue
         features = extract(extractor, drawn.x, data.space, context, f"samples at {count} steps")
         assert drawn.evaluations is not None
-        distance = sheet.at_steps(features, reference, count, drawn.evaluations, drawn.seconds)
-        yield Rung(count, drawn.evaluations, drawn.seconds, distance)
+        found = sheet.at_steps(features, reference, count, drawn.evaluations, drawn.seconds)
+        yield Rung(count, drawn.evaluations, drawn.seconds, found.value, found.stderr or 0.0)

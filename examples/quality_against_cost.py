@@ -1,0 +1,48 @@
+"""The Fréchet distance of every sampler in a store against what a sample costs, drawn into quality.png.
+
+    bench run suite=samples model=gan,diffusion,flow_matching,vae
+    python examples/quality_against_cost.py [store] [data]
+
+Iterative samplers are curves over their numbers of steps, all others points: the finite number of steps is an
+approximation, and here is what it costs in quality. Models whose evaluations are not counted, since they are no
+network called again and again, stand at one evaluation; the right panel has the clock for all of them.
+"""
+
+import sys
+from pathlib import Path
+
+from torchstone.results.record import Record, Score, Status
+from torchstone.results.store import Store
+from torchstone.suites.pictures.samples import Curve, quality
+
+
+def curve(record: Record) -> Curve:
+    """Of one record: its distance at each number of steps, or at the only cost it has."""
+    steps = [score for score in record.scores if score.metric == "fid_at_steps"]
+    scores = steps or list(record.scores[:1])
+    return Curve(
+        tuple(number(score, "evaluations") for score in scores),
+        tuple(number(score, "seconds_per_sample") for score in scores),
+        tuple(score.value for score in scores),
+        tuple(score.stderr or 0.0 for score in scores),
+    )
+
+
+def number(score: Score, name: str) -> float:
+    """A parameter of a score, one where it has none."""
+    return float(score.parameters.get(name) or 1.0)
+
+
+def main(store: str = "bench-results", data: str = "digits") -> None:
+    """Read the newest record of each model, and draw."""
+    found = [r for r in Store(Path(store)).records() if (r.suite, r.dataset) == ("samples", data)]
+    newest = {r.model: r for r in sorted(found, key=lambda r: r.started) if r.status is Status.COMPLETED}
+    if not newest:
+        sys.exit(f"{store} has no samples of {data}: make some with bench run suite=samples data={data}")
+    floors = [number(record.scores[0], "floor") for record in newest.values()]
+    Path("quality.png").write_bytes(quality({n: curve(r) for n, r in newest.items()}, sum(floors) / len(floors)))
+    print(f"quality.png: {', '.join(newest)}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
