@@ -33,7 +33,8 @@ def test_the_cost_of_sampling_is_fitted_and_extended(tmp_path, monkeypatch, caps
 def test_quality_is_drawn_against_cost_for_every_sampler_of_a_store(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     few = {"suite.samples": 100, "suite.steps": (1, 2)}
-    run("independent,flow_matching", suite="samples", data="digits", budget="smoke", settings=few)
+    for model in ("independent", "flow_matching"):
+        run(model, suite="samples", data="digits", budget="smoke", settings=few)
     runpy.run_path(str(EXAMPLES / "quality_against_cost.py"))["main"]()
     assert Path("quality.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(capsys.readouterr().out.split()) == ["flow_matching", "independent,", "quality.png:"]
