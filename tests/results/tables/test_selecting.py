@@ -121,7 +121,7 @@ def test_where_there_are_no_records_no_column_is_wrong():
     assert chosen(table(frame_of([])), ["nll"]).blocks == ()
 
 
-def areas(*models, sets=("noise", "spins"), scores=("log_prob", "typicality")):
+def areas(sets=("noise", "spins"), scores=("log_prob", "typicality")):
     """Scores with two choices each."""
     return tuple(
         Score("auroc", 0.5, "share", Kind.ESTIMATE, True, parameters={"score": score, "outliers": name})
@@ -150,10 +150,13 @@ def test_a_suite_is_shown_by_the_columns_it_names_and_the_rest_is_counted(make):
 
 
 def test_columns_that_two_choices_tell_apart_stand_under_what_they_share(make):
-    narrow = make(suite="outliers", model="narrow", scores=areas(scores=("typicality", "softmax")))
-    text = render(frame_of([make(suite="outliers", model="wide", scores=areas()), narrow]))
-    first, second, third = (text.split(f"auroc, score={name}:")[1] for name in ("log_prob", "typicality", "softmax"))
-    assert "| model   |   noise |   spins |" in first and "auroc outliers" not in text
-    assert "narrow" not in first.split("auroc, ")[0] and "narrow" in second.split("auroc, ")[0]
-    assert "wide" not in third.split("| audit")[0].split("\n\n")[1]
-    assert "auroc in share: higher is better" in text
+    """The choice with most values heads the columns; a model that has none of a part is not in it."""
+    sets = ("noise", "spins", "rotated", "shifted")
+    narrow = make(suite="outliers", model="narrow", scores=areas(sets, ("typicality", "softmax")))
+    text = render(frame_of([make(suite="outliers", model="wide", scores=areas(sets)), narrow]))
+    assert "auroc outliers" not in text and "auroc in share: higher is better" in text
+    first, second, third = (part.split("audit")[0] for part in text.split("auroc, score=")[1:])
+    assert "log_prob:" in first and "noise |   spins |   rotated |   shifted |" in first
+    assert "wide" in first and "narrow" not in first
+    assert "wide" in second and "narrow" in second
+    assert "wide" not in third.split("softmax:")[1].split("\n\n")[1] and "narrow" in third
