@@ -76,7 +76,8 @@ def plan(request: Request, results: Path, fresh: bool, live: Sequence[Model], pr
 def _model_names(request: Request, suite: Component, live: Sequence[Model]) -> tuple[str, ...]:
     """The models that are asked for by name, or else those that a suite is meant for."""
     if request.model == ("all",):
-        return tuple(name for name, point in registered("models").items() if point.value.startswith("torchstone."))
+        own = (name for name, point in registered("models").items() if point.value.startswith("torchstone."))
+        return tuple(name for name in own if "path" not in component("models", name).parameters())
     if request.model or live:
         return request.model
     return load_suite(suite.spec, _settings(suite, request)).default_models

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchstone.models.model import (
     Autoregressive,
+    DiffusionChain,
     Discrete,
     Discriminative,
     Encoder,
@@ -242,6 +243,17 @@ def _elbo(model: Model) -> None:
             )
 
 
+def _chain(model: Model) -> None:
+    assert isinstance(model, DiffusionChain)
+    if not isinstance(model.timesteps, int) or model.timesteps < 1:
+        raise ModelError(f"timesteps is {model.timesteps!r}: set it to the number of steps of the chain, at least 1.")
+    x, y = probe(model)
+    answer = model.elbo(x, y, rng=generator(0, "parts"))
+    parts = sum(answer.parts.values()) if answer.parts else None
+    if parts is None or not torch.allclose(parts, answer.rate - answer.reconstruction, rtol=1e-4, atol=1e-3):
+        raise ModelError("the parts of elbo do not add up to the bound: name L_T, L_t and L_0, nats each.")
+
+
 def _distributions(model: Model) -> None:
     assert isinstance(model, LatentVariable)
     x, y = probe(model)
@@ -335,6 +347,7 @@ _CHECKS = (
     Check("a joint density states its labels' probabilities and answers without labels", Joint, _joint),
     Check("order is a permutation of the event", Autoregressive, _order),
     Check("elbo gives one number per example and follows its generator", ExplicitApproximate, _elbo),
+    Check("the parts of a chain add up to its bound", DiffusionChain, _chain),
     Check("prior, posterior and likelihood cover whole events", LatentVariable, _distributions),
     Check("samples have shape, type and support, and follow their generator", Sampler, _samples),
     Check("candidates have one weight each", ImportanceResampler, _weights),

@@ -24,6 +24,7 @@ __all__ = [
     "Autoregressive",
     "Budget",
     "Continuous",
+    "DiffusionChain",
     "Discrete",
     "Discriminative",
     "Elbo",
@@ -235,6 +236,15 @@ class ExplicitApproximate(Model):
         """The evidence lower bound of each example in nats, from one draw per example."""
 
 
+class DiffusionChain(ExplicitApproximate):
+    """Bounds its density by a chain of ``timesteps`` steps from data to noise: ``L_T + sum_t L_t + L_0``, the parts.
+
+    A chain of another length is another model, so that the number of its steps is a part of what its bound means.
+    """
+
+    timesteps: int
+
+
 class LatentVariable(ExplicitApproximate):
     """Gives the three distributions of a latent-variable model, from which every bound is derived.
 
@@ -377,6 +387,7 @@ _CAPABILITIES: tuple[type[Model], ...] = (
     Autoregressive,
     Joint,
     ExplicitApproximate,
+    DiffusionChain,
     LatentVariable,
     Sampler,
     Implicit,

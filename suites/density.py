@@ -24,7 +24,7 @@ from torchstone.results.record import Flat, Kind, Score
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset, Source
 from torchstone.suites.data.distinct import first_of_each
-from torchstone.suites.log_density import LogDensity, Sampling
+from torchstone.suites.log_density import Answers, LogDensity, Sampling
 from torchstone.suites.metrics.uncertainty import Mean, mean
 from torchstone.suites.metrics.units import bits_per_dim
 from torchstone.suites.questions import refusal
@@ -66,6 +66,9 @@ class Density(Suite):
         "bits_per_byte": "the same in bits per byte, for text",
         "excess_bits_per_dim": "bits per dimension above the true entropy, where it is known: KL(data || model)",
         "excess_nats_per_dim": "the same in nats, for continuous data",
+        "part_L_T": "of the bound of a diffusion: what is left of the data in its noise",
+        "part_L_t": "of the same: its steps",
+        "part_L_0": "of the same: the data given the last step",
     }
     standard: ClassVar[Mapping[str, object]] = {"importance_samples": 5000}
 
@@ -100,7 +103,8 @@ class Density(Suite):
             **question.contract(),
         }
         scores = _scores(nll, data, question.kind, question.parameters(nll, answers), bool(contract["conditional"]))
-        columns = {"nll": answers.costs}
+        scores += _parts(answers, data)
+        columns = {"nll": answers.costs, **answers.parts}
         warnings = _warnings(nll)
         if isinstance(data.space.support, Discrete) and not contract["conditional"]:
             warnings += self._too_much(answers.costs, data, exact=question.kind is Kind.EXACT)
@@ -168,6 +172,17 @@ def _scores(nll: Mean, data: Dataset, kind: Kind, parameters: Flat, conditional:
         case unknown:
             assert_never(unknown)
     return tuple(scores)
+
+
+def _parts(answers: Answers, data: Dataset) -> tuple[Score, ...]:
+    """The pieces of a chain's bound: in bits per dimension, or in nats per example where there are none."""
+    discrete = isinstance(data.space.support, Discrete)
+    factor, unit = (bits_per_dim(1.0, data.space.dims), "bits/dim") if discrete else (1.0, "nats/example")
+    found = {name: mean(part).scaled(factor) for name, part in answers.parts.items()}
+    return tuple(
+        Score(f"part_{name}", part.value, unit, Kind.ESTIMATE, False, part.stderr, part.ci95, part.n)
+        for name, part in found.items()
+    )
 
 
 def _warnings(nll: Mean) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchstone.models.checks import model_dtype, space_of
 from torchstone.models.model import (
     Autoregressive,
+    DiffusionChain,
     ExplicitApproximate,
     ExplicitExact,
     LatentVariable,
@@ -24,7 +25,7 @@ from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.dequantisation import dequantiser_for
 from torchstone.suites.metrics.uncertainty import Mean, replicate_stderr
 from torchstone.suites.questions import (
-    ask_elbo,
+    ask_elbo_terms,
     ask_importance_weighted,
     ask_log_prob,
     check_support,
@@ -57,11 +58,13 @@ class Answers:
         costs: negative log-densities in nats, float64, means over replicates; infinite where one was not finite.
         variances: of the replicates of each example; NaN where it was asked once.
         asked: how often it was asked.
+        parts: L_T, L_t and L_0 of a diffusion chain, means over replicates; they add up to the cost.
     """
 
     costs: Tensor
     variances: Tensor
     asked: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 @final
@@ -87,6 +90,7 @@ class LogDensity:
         self.dtype = model_dtype(model)
         self.conditional = space_of(model).classes is not None
         self.dequantiser = dequantiser_for(model, data.space)
+        self.parts: dict[str, Tensor] = {}
         self.tokenised = isinstance(model, Tokenised)
         self.stochastic = self.dequantiser is not None or not isinstance(model, ExplicitExact)
         self.kind = Kind.UPPER_BOUND if self.stochastic or self.tokenised else Kind.EXACT
@@ -94,11 +98,13 @@ class LogDensity:
     def contract(self) -> Flat:
         """What sets these numbers apart from others on the same data."""
         samples = self.sampling.importance_samples if self.estimator == WEIGHTED else None
+        chain: Flat = {"timesteps": self.model.timesteps} if isinstance(self.model, DiffusionChain) else {}
         return {
             "kind": self.kind.value,
             "dequantisation": "none" if self.dequantiser is None else "uniform",
             "estimator": self.estimator,
             "importance_samples": samples,
+            **chain,
         }
 
     @property
@@ -133,6 +139,7 @@ class LogDensity:
             costs=torch.empty(n, dtype=torch.float64),
             variances=torch.full((n,), math.nan, dtype=torch.float64),
             asked=torch.ones(n),
+            parts=self.parts,
         )
         with validated():
             self._check()
@@ -200,8 +207,17 @@ class LogDensity:
             if isinstance(model, LatentVariable):
                 answer = ask_importance_weighted(model, rows, labels, self.sampling.importance_samples, rng, context)
             else:
-                answer = ask_elbo(model, rows, labels, rng)
+                terms = ask_elbo_terms(model, rows, labels, rng)
+                answer = terms.reconstruction - terms.rate
+                if isinstance(model, DiffusionChain):
+                    self._keep(terms.parts, number * self.sampling.block, x.shape[0] // n)
             yield start, start + n, answer
+
+    def _keep(self, parts: Mapping[str, Tensor], first: int, replicates: int) -> None:
+        """Add one replicate of the parts of a block to their means over replicates."""
+        for name, part in parts.items():
+            whole = self.parts.setdefault(name, torch.zeros(len(self.split), dtype=torch.float64))
+            whole[first : first + len(part)] += part / replicates
 
     def _examples(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         x, y = self.split.batch(start, stop)
