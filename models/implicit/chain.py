@@ -165,4 +165,5 @@ def discretised_gaussian(x: Tensor, mean: Tensor, scale: Tensor, levels: int) ->
     high = torch.where(x == levels - 1, torch.inf, (centre + half - mean) / scale)
     low, high = torch.where(low > 0, -high, low), torch.where(low > 0, -low, high)
     upper = torch.special.log_ndtr(high)
-    return upper + torch.log1p(-(torch.special.log_ndtr(low) - upper).exp())
+    log_p: Tensor = upper + torch.log1p(-(torch.special.log_ndtr(low) - upper).exp())
+    return log_p

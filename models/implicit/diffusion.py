@@ -81,6 +81,7 @@ class Diffusion(nn.Module, ImplicitIterative, ExplicitApproximate, Trainable, En
         conditional: whether labels are given.
     """
 
+    network: Denoiser
     signal: Tensor
     centre: Tensor
     spread: Tensor
@@ -144,9 +145,9 @@ class Diffusion(nn.Module, ImplicitIterative, ExplicitApproximate, Trainable, En
         steps = torch.cat([torch.zeros_like(start), 1 + between.floor()], 1).long().clamp(max=self.timesteps - 1)
         rows = torch.arange(n, device=device).repeat_interleave(1 + terms)
         found = torch.empty(n * (1 + terms), dtype=torch.float64, device=device)
-        for part in torch.arange(len(rows), device=device).split(ROWS):
-            row, step = rows[part], steps.flatten()[part]
-            found[part] = self._term(x[row], step, label[row], self._noise(len(part), rng))
+        for first in range(0, len(rows), ROWS):
+            row, step = rows[first : first + ROWS], steps.flatten()[first : first + ROWS]
+            found[first : first + ROWS] = self._term(x[row], step, label[row], self._noise(len(row), rng))
         each = found.view(n, 1 + terms)
         last = prior_rate(self.signal[-1], self._numbers(x).square()).sum(1)
         inner = each[:, 1:].sum(1) * ((self.timesteps - 1) / max(1, terms))

@@ -126,4 +126,5 @@ class FlowMatching(nn.Module, ImplicitIterative, Trainable):
         data = self.scaling(u)
         between = torch.lerp(noise, data, time[:, None])
         predicted: Tensor = self.network(between, time, labels(self.space, y, len(u), data.device))
-        return (predicted - (data - noise)).square().sum(1)
+        error: Tensor = (predicted - (data - noise)).square().sum(1)
+        return error

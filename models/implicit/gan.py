@@ -21,6 +21,7 @@ __all__ = ["Gan"]
 
 GROUP = 16  # examples whose spread the critic sees together
 SLOPE = 0.2
+DEFAULTS = {"non_saturating": (1.0, 2e-3), "wgan_gp": (10.0, 1e-3)}  # penalty and learning rate
 
 
 @final
@@ -56,7 +57,7 @@ class Gan(nn.Module, Implicit, Trainable):
         critic_updates: of the critic for each one of the generator, which is one step of the budget.
         penalty: the weight r; None for that of the loss, 1 or 10.
         noise: the standard deviation of what is added for the critic, in standard deviations or halves of the support.
-        learning_rate: of both players, at its largest.
+        learning_rate: of both players, at its largest; None for that of the loss, 0.002 or 0.001.
         conditional: whether labels are given, to both players.
     """
 
@@ -71,15 +72,16 @@ class Gan(nn.Module, Implicit, Trainable):
         critic_updates: Annotated[int, Ge(1)] = 4,
         penalty: Annotated[float, Ge(0)] | None = None,
         noise: Annotated[float, Ge(0)] = 0.1,
-        learning_rate: Annotated[float, Gt(0)] = 2e-3,
+        learning_rate: Annotated[float, Gt(0)] | None = None,
         conditional: bool = False,
     ) -> None:
         super().__init__()
         support, self.levels = continuous_support(space)
         self.space = narrowed(space, support, conditional)
         self.loss, self.latents, self.batch, self.noise = loss, latents, batch, noise
-        self.critic_updates, self.learning_rate = critic_updates, learning_rate
-        self.penalty = {"non_saturating": 1.0, "wgan_gp": 10.0}[loss] if penalty is None else penalty
+        weight, rate = DEFAULTS[loss]
+        self.penalty = weight if penalty is None else penalty
+        self.critic_updates, self.learning_rate = critic_updates, rate if learning_rate is None else learning_rate
         self.scaling = Scaling(space.dims, support)
         self.generator = _Generator(latents, space.dims, self.space.classes or 1, width)
         self.critic = _Critic(space.dims, self.space.classes or 1, width)
@@ -125,8 +127,8 @@ class Gan(nn.Module, Implicit, Trainable):
         if self.loss == "wgan_gp":
             between = torch.lerp(fake, real, torch.rand((len(x), 1), device=x.device)).requires_grad_()
             norm = _slopes(self.critic(between, y), between).norm(dim=1)
-            difference: Tensor = self.critic(fake, y) - self.critic(real, y)
-            return difference.mean() + self.penalty * (norm - 1).square().mean()
+            found: Tensor = self.critic(fake, y) - self.critic(real, y) + self.penalty * (norm - 1).square()
+            return found.mean()
         real.requires_grad_()
         logit: Tensor = self.critic(real, y)
         squares = _slopes(logit, real).square().sum(1)
@@ -191,8 +193,9 @@ def _hidden(width: int, layers: int) -> list[nn.Module]:
 
 def _spread(features: Tensor) -> Tensor:
     """The standard deviation over a group of `GROUP` rows, averaged over features, for each row: ``(N, 1)``."""
-    groups = [group.var(0, correction=0).add(1e-8).sqrt().mean().expand(len(group)) for group in features.split(GROUP)]
-    return torch.cat(groups)[:, None]
+    groups = (features[first : first + GROUP] for first in range(0, len(features), GROUP))
+    spreads = [group.var(0, correction=0).add(1e-8).sqrt().mean().expand(len(group)) for group in groups]
+    return torch.cat(spreads)[:, None]
 
 
 def _slopes(answers: Tensor, x: Tensor) -> Tensor:

@@ -91,15 +91,22 @@ def test_training_that_diverges_says_so(make_split):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["non_saturating", "wgan_gp"])
-def test_learns_a_gaussian_of_the_plane(loss):
+def test_learns_a_gaussian_of_the_plane():
     """Mean, deviations and correlation, from far away."""
     z = torch.randn((2000, 2), generator=generator(0, "data"))
     x = torch.stack([5 + 3 * z[:, 0], -2 + 0.5 * (0.8 * z[:, 0] + 0.6 * z[:, 1])], 1)
     data = Split(x, None, torch.arange(2000))
-    model = build(Space((2,), REAL), width=32, batch=64, loss=loss)
+    model = build(Space((2,), REAL), width=32, batch=64)
     model.fit(data, data, Budget(400), rng=generator(0, "fit"))
     found = model.sample(4000, rng=generator(0, "s"))
     assert ((found.mean(0) - x.mean(0)).abs() < 0.35 * x.std(0)).all()
     assert ((found.std(0) / x.std(0)).log().abs() < 0.35).all()
     assert abs(found.T.corrcoef()[0, 1] - 0.8) < 0.2
+
+
+def test_each_loss_has_settings_of_its_own():
+    for loss, penalty, rate in (("non_saturating", 1.0, 2e-3), ("wgan_gp", 10.0, 1e-3)):
+        model = build(loss=loss)
+        assert (model.penalty, model.learning_rate) == (penalty, rate)
+    model = build(penalty=0.0, learning_rate=0.5)
+    assert (model.penalty, model.learning_rate) == (0.0, 0.5)
