@@ -249,7 +249,7 @@ def _chain(model: Model) -> None:
         raise ModelError(f"timesteps is {model.timesteps!r}: set it to the number of steps of the chain, at least 1.")
     x, y = probe(model)
     answer = model.elbo(x, y, rng=generator(0, "parts"))
-    parts = sum(answer.parts.values()) if answer.parts else None
+    parts = torch.stack(list(answer.parts.values())).sum(0) if answer.parts else None
     if parts is None or not torch.allclose(parts, answer.rate - answer.reconstruction, rtol=1e-4, atol=1e-3):
         raise ModelError("the parts of elbo do not add up to the bound: name L_T, L_t and L_0, nats each.")
 

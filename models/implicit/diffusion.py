@@ -22,10 +22,10 @@ from torchstone.models.implicit.chain import (
 from torchstone.models.implicit.denoiser import Denoiser
 from torchstone.models.model import (
     Budget,
+    DiffusionChain,
     Discrete,
     Elbo,
     Enumerable,
-    ExplicitApproximate,
     ImplicitIterative,
     ModelError,
     Space,
@@ -43,7 +43,7 @@ LEAST, MOST = -12.0, 6.0  # the network's correction of a log-variance
 
 
 @final
-class Diffusion(nn.Module, ImplicitIterative, ExplicitApproximate, Trainable, Enumerable):
+class Diffusion(nn.Module, ImplicitIterative, DiffusionChain, Trainable, Enumerable):
     r"""Gaussian noise that is taken away step by step, and a bound on the density of what comes out.
 
     .. math:: p(x) = \int N(x_T; 0, I)\ \prod_{t=2}^{T} p(x_{t-1} \mid x_t)\ p(x \mid x_1)\ dx_1 \dots dx_T

@@ -9,12 +9,14 @@ from torchstone_extension.fixtures.discrete import Together
 
 from torchstone.models import (
     Continuous,
+    DiffusionChain,
     Discrete,
     Discriminative,
     Encoder,
     Enumerable,
     ExplicitApproximate,
     ExplicitExact,
+    ImportanceResampler,
     ModelError,
     Sampler,
     Space,
@@ -207,3 +209,64 @@ def test_a_model_that_breaks_its_word_is_told_which(model, words):
 def test_what_hides_a_model_is_named(wrapped, words):
     with pytest.raises(ModelError, match=words.replace("(", r"\(").replace(")", r"\)")):
         require_model(wrapped(IndependentModel(SPACE)))
+
+
+class Chain(DiffusionChain):
+    """A bound of two parts, of a chain of ten steps, that anything can be changed of."""
+
+    def __init__(self, timesteps=10, parts=("L_T", "L_0")):
+        self.space, self.timesteps, self.named = SPACE, timesteps, parts
+
+    def elbo(self, x, y=None, *, rng):
+        costs = x.double().flatten(1)
+        parts = {"L_T": costs[:, 0], "L_0": costs[:, 1:].sum(1)}
+        return Elbo(-parts["L_0"], parts["L_T"], {name: parts[name] for name in self.named})
+
+
+class Chosen(ImportanceResampler):
+    """Draws uniformly, and prefers small values."""
+
+    def __init__(self, candidates=3):
+        self.space, self.candidates = SPACE, candidates
+
+    def propose(self, n, *, rng):
+        return torch.randint(4, (n, 2, 3), generator=rng)
+
+    def log_weight(self, x, y=None):
+        return -x.double().flatten(1).sum(1)
+
+
+def test_chains_and_resamplers_are_checked_for_what_they_state():
+    assert "the parts of a chain add up to its bound" in check_model(Chain())
+    assert "candidates have one weight each" in check_model(Chosen())
+    for model, words in {
+        Chain(timesteps=0): "timesteps is 0",
+        Chain(parts=("L_T",)): "do not add up",
+        Chain(parts=()): "do not add up",
+        Chosen(candidates=0): "candidates is 0",
+    }.items():
+        with pytest.raises(ModelError, match=words):
+            check_model(model)
+
+
+def test_a_resampler_draws_in_proportion_to_its_weights():
+    """One value in {0, 1, 2, 3} with weights e^-v among 40 candidates each; 4,000 draws, four standard errors."""
+
+    class Single(Chosen):
+        def __init__(self):
+            self.space, self.candidates = Space((1,), Discrete(4), classes=2), 40
+
+        def propose(self, n, *, rng):
+            return torch.randint(4, (n, 1), generator=rng)
+
+        def log_weight(self, x, y=None):
+            return (-x.double().flatten(1).sum(1)) * (1 if y is None else 1 - 2 * y.double())
+
+    rng = torch.Generator().manual_seed(0)
+    weights = torch.exp(-torch.arange(4.0))
+    for label, due in ((0, weights / weights.sum()), (1, weights.flip(0) / weights.sum())):
+        x = Single().sample(4000, torch.full((4000,), label), rng=rng)
+        found = torch.bincount(x[:, 0], minlength=4) / 4000
+        assert ((found - due).abs() < 4 * (due * (1 - due) / 4000).sqrt() * 1.02).all()
+    mixed = Single().sample(4000, torch.arange(4000) % 2, rng=rng)[:, 0]
+    assert mixed[::2].double().mean() < 1 < 2 < mixed[1::2].double().mean()

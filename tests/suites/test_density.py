@@ -364,7 +364,8 @@ def test_a_mean_over_dimensions_is_warned_of_where_the_truth_is_not_known(measur
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_densities_in_half_precision_are_refused(dtype):
     """The noise of dequantisation would be rounded away, and probabilities would not add to one."""
-    from torchstone.models.exact.independent import Independent
+    from torchstone.models.implicit.diffusion import Diffusion
+from torchstone.models.exact.independent import Independent
 
     data = counts()
     assert "measure model.float()" in Density().skip(Independent(data.space).to(dtype), data)
@@ -560,3 +561,16 @@ def test_a_conditional_number_has_no_excess_and_may_beat_the_entropy_unwarned(me
 
     evaluation = measure(Better(data.space), data)
     assert [s.metric for s in evaluation.scores] == ["nll", "bits_per_dim"] and evaluation.warnings == ()
+
+
+def test_the_bound_of_a_diffusion_chain_is_taken_apart_and_says_its_length():
+    """Parts are means over replicates, and add up to the cost of each example."""
+    model = Diffusion(Space((4, 4), Discrete(5)), timesteps=7, width=16, blocks=1)
+    data = dataset(torch.randint(5, (23, 4, 4), generator=torch.Generator().manual_seed(0)), 5)
+    found = Density(replicates=3, replicated_examples=10, block=5).evaluate(model, data, Context())
+    scores = {score.metric: score for score in found.scores}
+    parts = [scores[f"part_{name}"] for name in ("L_T", "L_t", "L_0")]
+    assert sum(part.value for part in parts) == pytest.approx(scores["bits_per_dim"].value, rel=1e-9)
+    added = sum(found.columns[name] for name in ("L_T", "L_t", "L_0"))
+    assert torch.allclose(added, found.columns["nll"], rtol=1e-9)
+    assert found.contract["timesteps"] == 7 and {part.unit for part in parts} == {"bits/dim"}
