@@ -10,6 +10,7 @@ from torchstone_extension import honest, mutants
 from torchstone_extension.data import counts, dataset
 
 from torchstone.models import Continuous, Discrete, ModelError, Space, Split
+from torchstone.models.implicit.diffusion import Diffusion
 from torchstone.results import Kind
 from torchstone.suites.context import Context
 from torchstone.suites.data import Dataset
@@ -364,8 +365,7 @@ def test_a_mean_over_dimensions_is_warned_of_where_the_truth_is_not_known(measur
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_densities_in_half_precision_are_refused(dtype):
     """The noise of dequantisation would be rounded away, and probabilities would not add to one."""
-    from torchstone.models.implicit.diffusion import Diffusion
-from torchstone.models.exact.independent import Independent
+    from torchstone.models.exact.independent import Independent
 
     data = counts()
     assert "measure model.float()" in Density().skip(Independent(data.space).to(dtype), data)
