@@ -321,6 +321,9 @@ class ImportanceResampler(Sampler):
             here = torch.ones(n, dtype=torch.bool) if label is None or y is None else (y == label).cpu()
             asked = None if label is None else torch.full((len(x),), label, device=x.device)
             weights = self.log_weight(x, asked).double().softmax(0)
+            if not bool(weights.isfinite().all()):
+                given = "" if label is None else f" given label {label}"
+                raise ModelError(f"None of {len(x)} candidates is possible{given}: draw more, by a larger candidates.")
             chosen[here.to(x.device)] = torch.multinomial(weights, int(here.sum()), replacement=True, generator=rng)
         return x[chosen]
 

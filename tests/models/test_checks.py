@@ -236,6 +236,11 @@ class Chosen(ImportanceResampler):
         return -x.double().flatten(1).sum(1)
 
 
+class Hopeless(Chosen):
+    def log_weight(self, x, y=None):
+        return torch.full((len(x),), -torch.inf)
+
+
 def test_chains_and_resamplers_are_checked_for_what_they_state():
     assert "the parts of a chain add up to its bound" in check_model(Chain())
     assert "candidates have one weight each" in check_model(Chosen())
@@ -268,5 +273,7 @@ def test_a_resampler_draws_in_proportion_to_its_weights():
         x = Single().sample(4000, torch.full((4000,), label), rng=rng)
         found = torch.bincount(x[:, 0], minlength=4) / 4000
         assert ((found - due).abs() < 4 * (due * (1 - due) / 4000).sqrt() * 1.02).all()
+    with pytest.raises(ModelError, match="None of 20 candidates is possible: draw more"):
+        Hopeless(candidates=5).sample(4, rng=rng)
     mixed = Single().sample(4000, torch.arange(4000) % 2, rng=rng)[:, 0]
     assert mixed[::2].double().mean() < 1 < 2 < mixed[1::2].double().mean()
