@@ -1,6 +1,7 @@
 """``suite=samples`` from the command line: models, folders of samples, and what is typed wrongly."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,3 +69,12 @@ def test_an_extractor_without_weights_fails_one_cell_and_says_where_to_put_them(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     said = bench("run", "suite=samples", "model=independent", "suite.extractor=inception", "suite.samples=20")
     assert said.code == 3 and "there are no weights at" in said.out + said.err
+
+
+def test_all_models_are_those_that_need_no_path():
+    from torchstone.harness.planning import plan
+    from torchstone.harness.request import request
+
+    asked = request({"suite": "samples", "model": "all", "data": "digits"}, {})
+    found = {cell.model for cell in plan(asked, Path("results"), False, (), lambda what, done, total: None).cells}
+    assert {"gan", "diffusion", "bayes", "vae"} <= found and "samples" not in found
