@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, final
 
+import torch
 from annotated_types import Ge
 from torch import Tensor
 
@@ -33,6 +34,7 @@ from torchstone.suites.suite import Evaluation, Suite
 __all__ = ["Samples"]
 
 CANDIDATES = 500  # whose weights are looked at
+MANY = 20_000_000  # numbers in the training split, beyond which pixels are held in single precision
 FEWEST = 20  # samples, and examples of a split: below that no number here means anything
 
 
@@ -170,7 +172,8 @@ class Samples(Suite):
         known = train.features.values.double()
         near, _ = nearest(features.values.double(), known)
         sheet.nearness(near, nearest(test.features.values.double(), known)[0], "features", shown=True)
-        rows = [x.flatten(1).double() for x in (drawn.x, train_x, test_x)]
+        precision = torch.float32 if train_x.numel() > MANY else torch.float64
+        rows = [x.flatten(1).to(precision) for x in (drawn.x, train_x, test_x)]
         (distances, which), (own, _) = nearest(rows[0], rows[1]), nearest(rows[2], rows[1])
         sheet.nearness(distances, own, "pixels", shown=False)
         return own, distances, which

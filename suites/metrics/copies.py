@@ -22,13 +22,16 @@ __all__ = [
     "twins",
 ]
 
+PIECE = 4096  # examples that are widened at once
+
 
 def row_hashes(x: Tensor) -> Tensor:
     """A 64-bit hash of each example, ``(N,)``; two others share one with a probability of about 2^-64."""
     flat = x.flatten(1)
-    bits = (flat.double() + 0.0).view(torch.int64) if flat.is_floating_point() else flat.long()
     weights = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=generator(0, "hash")) * 2 + 1
-    return ((bits + 1) * weights).sum(1)  # wraps, modulo 2^64
+    pieces = (flat[start : start + PIECE] for start in range(0, len(flat), PIECE))
+    bits = ((p.double() + 0.0).view(torch.int64) if p.is_floating_point() else p.long() for p in pieces)
+    return torch.cat([torch.empty(0, dtype=torch.int64), *(((b + 1) * weights).sum(1) for b in bits)])  # modulo 2^64
 
 
 def twins(hashes: Tensor) -> int:

@@ -173,7 +173,7 @@ class Sheet:
 
     def copies(self, samples: Tensor, train: Tensor, test: Tensor) -> None:
         """Samples that stand in the training split, or in the test split, and samples that equal each other."""
-        drawn, known, fresh = row_hashes(samples.long()), row_hashes(train.long()), row_hashes(test.long())
+        drawn, known, fresh = row_hashes(samples), row_hashes(train), row_hashes(test)
         expected = int(torch.isin(fresh, known).sum())
         hits = int(torch.isin(drawn, known).sum())
         p = excess_p_value(hits, len(drawn), expected, len(fresh))
