@@ -34,14 +34,17 @@ def number(score: Score, name: str) -> float:
 
 
 def main(store: str = "bench-results", data: str = "digits") -> None:
-    """Read the newest record of each model, and draw."""
-    found = [r for r in Store(Path(store)).records() if (r.suite, r.dataset) == ("samples", data)]
-    newest = {r.model: r for r in sorted(found, key=lambda r: r.started) if r.status is Status.COMPLETED}
-    if not newest:
+    """Read the newest record of each model that shares its contract with the newest of all, and draw."""
+    done = [r for r in Store(Path(store)).records() if r.status is Status.COMPLETED]
+    found = sorted((r for r in done if (r.suite, r.dataset) == ("samples", data)), key=lambda r: r.started)
+    if not found:
         sys.exit(f"{store} has no samples of {data}: make some with bench run suite=samples data={data}")
-    floors = [number(record.scores[0], "floor") for record in newest.values()]
-    Path("quality.png").write_bytes(quality({n: curve(r) for n, r in newest.items()}, sum(floors) / len(floors)))
-    print(f"quality.png: {', '.join(newest)}")
+    newest = {r.model: r for r in found if r.contract == found[-1].contract}
+    floors = [float(r.scores[0].parameters["floor"]) for r in newest.values() if "floor" in r.scores[0].parameters]
+    level = sum(floors) / len(floors) if floors else None
+    Path("quality.png").write_bytes(quality({name: curve(record) for name, record in newest.items()}, level))
+    others = {r.model for r in found} - newest.keys()
+    print(f"quality.png: {', '.join(newest)}" + (f"; under other contracts: {', '.join(others)}" if others else ""))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import types
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["state_digest", "weights_digest"]
+__all__ = ["path_digest", "state_digest", "weights_digest"]
 
 
 def weights_digest(model: object) -> str:
@@ -24,6 +24,18 @@ def weights_digest(model: object) -> str:
         for name, tensor in sorted(model.state_dict().items()):
             sha.update(name.encode())
             sha.update(b"".join(_array(tensor.detach().cpu())))
+    return sha.hexdigest()
+
+
+def path_digest(path: Path) -> str:
+    """sha256 over the bytes of a file, or over the names and bytes of all files below a folder."""
+    sha = hashlib.sha256()
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    for file in files:
+        sha.update(f"{file.relative_to(path) if path.is_dir() else ''}\0".encode())
+        if file.is_file():
+            with file.open("rb") as stream:
+                sha.update(hashlib.file_digest(stream, "sha256").digest())
     return sha.hexdigest()
 
 

@@ -118,7 +118,9 @@ def _try(cells: Iterable[Cell]) -> None:
             model = build_model(component("models", cell.model), cell.model_settings, data, cell.seed)
         except BenchError:
             raise
-        except Exception:
+        except Exception as error:
+            if component("models", cell.model).path is not None:
+                raise InputError(f"model={cell.model}: {error}") from error
             continue  # it refuses the data, or fails: its cell will say so, and the others go on
         if cell.checkpoint is not None:
             load_checkpoint(model, cell.checkpoint)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval
 
@@ -101,6 +101,8 @@ def convert(annotation: Any, value: Any, name: str, default: Any, of: str | None
 
     if isinstance(value, str) and value.lower() == "none" and type(None) in get_args(annotation):
         return None
+    if isinstance(value, str) and get_origin(annotation) is tuple:
+        value = tuple(part for part in value.split(",") if part)
     try:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from torchstone.harness.cell import Cell, Outcome, Progress, display_name, plain
+from torchstone.harness.cell import Cell, Outcome, Progress, Settings, display_name, plain
 from torchstone.harness.checkpoints import load_checkpoint, save_checkpoint
 from torchstone.harness.code import code_digest
 from torchstone.harness.environment import environment, resolve_device
 from torchstone.harness.errors import BenchError, CellError, InputError
 from torchstone.harness.fitting import fit, fit_key, fitted
-from torchstone.harness.identity import state_digest, weights_digest
+from torchstone.harness.identity import path_digest, state_digest, weights_digest
 from torchstone.harness.loading import build_model, load_data, load_suite
 from torchstone.harness.plugins import component
 from torchstone.harness.request import steps_of
@@ -32,6 +32,7 @@ from torchstone.results.record import Environment, Record, RecordError, Status, 
 from torchstone.results.store import Store
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import DataError
+from torchstone.suites.features.extractor import ExtractorError
 from torchstone.suites.suite import Evaluation
 
 __all__ = ["failed", "fit_cell", "ready_cell", "run_cell"]
@@ -146,6 +147,9 @@ class _Run:
         self.fingerprints["data"] = self.data.fingerprint
         self.names["dataset"] = self.data.name
         self.suite = load_suite(cell.suite, cell.suite_settings)
+        if self.suite.about_labels and self.data.space.classes is None and cell.live is None:
+            self._identify_refused()
+            return f"{self.data.name} has no labels, and suite={cell.suite} is about them; choose such as data=digits."
         try:
             self.model = self._build() if cell.live is None else cell.live
         except ModelError as error:
@@ -206,7 +210,7 @@ class _Run:
         found = component("models", self.cell.model)
         self.names["family"] = found.family()
         code = code_digest(found.factory, None)
-        if code is not None:
+        if code is not None and found.path is None:  # what lies under a path may change
             self.identity = self._identity_of([found.name, plain(self.cell.model_settings)], code)
 
     def _data_facts(self) -> list[Any]:
@@ -220,7 +224,7 @@ class _Run:
             {
                 "suite": cell.suite,
                 "version": self.suite.version,
-                "settings": plain(cell.suite_settings),
+                "settings": {**plain(cell.suite_settings), **_contents(cell.suite_settings)},
                 "data": self._data_facts(),
                 "model": [model, plain(cell.model_settings)],
                 "code": code,
@@ -281,10 +285,15 @@ def _blank(cell: Cell, started: str, seconds: float, machine: Environment) -> Re
     )
 
 
+def _contents(settings: Settings) -> dict[str, str]:
+    """A digest of what lies under each path of ``settings``: a file, or all files of a folder."""
+    return {name: path_digest(value) for name, value in settings if isinstance(value, Path)}
+
+
 def _reason(error: Exception) -> str:
     """An exception in one sentence, with the place in the adapter where it arose."""
     message = " ".join(str(error).split()) or "no message"
-    if isinstance(error, ModelError | DataError):
+    if isinstance(error, ModelError | DataError | ExtractorError):
         return message
     if len(message) > LONGEST:
         message = f"{message[:LONGEST]} …"  # torch shows whole tensors

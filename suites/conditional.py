@@ -64,6 +64,7 @@ class Conditional(Suite):
         "independent", "mixture", "transformer", "vae", "bayes", "classifier",
     )  # fmt: skip
     model_settings: ClassVar[Mapping[str, object]] = {"conditional": True}
+    about_labels: ClassVar[bool] = True
     metrics: ClassVar[Mapping[str, str]] = {
         "bayes_accuracy": "share of labels that are the most probable one given the example",
         "bayes_accuracy_one_draw": "the same from a single draw of each bound",
@@ -130,8 +131,8 @@ class Conditional(Suite):
                 scores += candidate_scores(weights, rng)
             figures, words = portraits(sheet, model, data, context)
         contract = {
-            **data.contract(self.split), "quantity": "labels", "conditional": True, "prior": self.prior,
-            **found.contract,
+            **data.contract(self.split), "quantity": "labels", "conditional": True,
+            "prior": "the model's own" if isinstance(model, Joint) else self.prior, **found.contract,
         }  # fmt: skip
         columns = {**found.columns, **sheet.columns}
         ids = data.split(self.split).ids

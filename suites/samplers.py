@@ -25,8 +25,9 @@ from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.data.given import GivenSamples
 from torchstone.suites.questions import ask_log_weight
 
-__all__ = ["ask_candidate_weights", "ask_samples", "labels_like", "sampler_refusal"]
+__all__ = ["ask_candidate_weights", "ask_samples", "check_seed", "labels_like", "sampler_refusal"]
 
+AGAIN = 8  # samples that are asked for once more
 ROUNDING = 1e-5  # of the width of a bounded support: what single precision may miss it by
 
 
@@ -166,12 +167,33 @@ def _as_stored(x: object, ours: Space, data: Space) -> Tensor:
 
 
 def _check_fresh(model: Model, blocks: list[Tensor], labelled: bool) -> None:
-    """Raise where the last block is an earlier one again: of distinct samples, that proves that the seed is ignored."""
+    """Raise where the last block is an earlier one again."""
     *earlier, last = blocks
-    if labelled or len(last) < 2 or bool((last == last[:1]).all()):
+    if not labelled and any(_repeats(last, block) for block in earlier):
+        _refuse_seed(model, len(last))
+
+
+def check_seed(model: Sampler, x: Tensor, y: Tensor | None, data: Space, context: Context) -> None:
+    """Raise ModelError where the first of ``x`` come again, with their labels, under another seed.
+
+    Of distinct samples that proves that the seed is ignored; samples that lie in a file have none.
+    """
+    if isinstance(model, GivenSamples):
         return
-    if any(torch.equal(last, block[: len(last)]) for block in earlier):
-        raise ModelError(
-            f"{type(model).__name__}.sample gave the same {len(last)} distinct samples in the same order under two "
-            "seeds: draw from the rng that is passed."
-        )
+    n = min(len(x), AGAIN)
+    labels = None if y is None else y[:n].to(context.device)
+    again = _call(model, n, labels, context.rng("another seed"), None)
+    if _problem(again, space_of(model), n) is None and _repeats(_as_stored(again, space_of(model), data), x[:n]):
+        _refuse_seed(model, n)
+
+
+def _repeats(x: Tensor, other: Tensor) -> bool:
+    """Whether two blocks begin with the same samples, not all of which are equal."""
+    return len(x) > 1 and not bool((x == x[:1]).all()) and torch.equal(x, other[: len(x)])
+
+
+def _refuse_seed(model: Model, n: int) -> None:
+    raise ModelError(
+        f"{type(model).__name__}.sample gave the same {n} distinct samples in the same order under two seeds: draw "
+        "from the rng that is passed."
+    )

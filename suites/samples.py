@@ -21,8 +21,9 @@ from torchstone.suites.features.cache import extract
 from torchstone.suites.features.choice import Choice, chosen
 from torchstone.suites.features.extractor import Extractor, Features
 from torchstone.suites.features.projection import ProjectionExtractor
+from torchstone.suites.labelled.scores import candidate_scores
 from torchstone.suites.metrics.neighbours import nearest
-from torchstone.suites.samplers import ask_candidate_weights, sampler_refusal
+from torchstone.suites.samplers import ask_candidate_weights, check_seed, sampler_refusal
 from torchstone.suites.sampling.checks import entries
 from torchstone.suites.sampling.drawn import Drawn, draw_samples
 from torchstone.suites.sampling.portraits import portraits
@@ -33,7 +34,7 @@ from torchstone.suites.suite import Evaluation, Suite
 
 __all__ = ["Samples"]
 
-CANDIDATES = 500  # whose weights are looked at
+CANDIDATES = 1000  # whose weights are looked at
 MANY = 20_000_000  # numbers in the training split, beyond which pixels are held in single precision
 FEWEST = 20  # samples, and examples of a split: below that no number here means anything
 
@@ -76,10 +77,11 @@ class Samples(Suite):
         "fid_second": "Fréchet distance by another extractor",
         "exact_copies": "share of the samples that are training examples",
         "duplicate_pairs": "pairs of samples that are equal",
-        "memorisation": "probability that a sample is nearer to the training split than a test example",
+        "memorisation": "how much more than half of the samples are nearer to training than test examples are",
         "near_copies": "share of the samples among the nearest to the training split",
         "fid_at_steps": "Fréchet distance of an iterative sampler at a number of steps",
-        "effective_candidates": "share of the candidates of importance resampling that are worth having",
+        "effective_candidates": "share of the candidates of a resampler that it can use, mean over classes",
+        "effective_candidates_least": "the same of the class that can use the fewest",
     }
     standard: ClassVar[Mapping[str, object]] = {"samples": 50_000, "steps": (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000)}
 
@@ -119,7 +121,9 @@ class Samples(Suite):
         drawn = draw_samples(model, self.samples, data, context, block=self.block)
         train_x, train = of_split(data, "train", extractor, context)
         test_x, test = of_split(data, "test", extractor, context)
-        against = test if self.reference is None else of_path(self.reference, data.space, extractor, context)
+        dims = len(test.moments.mean)
+        against = test if self.reference is None else of_path(self.reference, data.space, extractor, context, dims)
+        check_seed(model, drawn.x, drawn.y, data.space, context)
         features = extract(extractor, drawn.x, data.space, context, "samples")
         sheet, rng = Sheet(), context.rng("tests", device="cpu")
         line = sheet.distances(features, drawn.cost, against, train, rng)
@@ -130,7 +134,8 @@ class Samples(Suite):
         own, distances, which = self._memory(sheet, drawn, features, train_x, test_x, train, test)
         rungs = self._steps(sheet, model, data, extractor, against, drawn, context)
         if isinstance(model, ImportanceResampler):
-            sheet.candidates(ask_candidate_weights(model, min(self.samples, CANDIDATES), context, "candidates"))
+            weights = ask_candidate_weights(model, CANDIDATES, context, "candidates")
+            sheet.scores += candidate_scores(weights, context.rng("candidates/error", device="cpu"))
         figures: Mapping[str, bytes] = {}
         try:
             figures = portraits(sheet, drawn, train_x, own, distances, which, line, rungs)

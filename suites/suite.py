@@ -52,6 +52,7 @@ class Suite(ABC):
         shown: the metrics, or columns, that a run prints; empty for all. Records hold all in any case.
         standard: settings that take another default at ``budget=standard``.
         model_settings: settings of models that take another default in this suite, where a model has them.
+        about_labels: whether data without labels are none for it, whatever the model.
         fresh_process: whether each cell wants a process of its own, and the machine for itself.
         reusable: whether an earlier record of the same may answer in place of a new measurement.
     """
@@ -63,6 +64,7 @@ class Suite(ABC):
     shown: ClassVar[tuple[str, ...]] = ()
     standard: ClassVar[Mapping[str, object]] = {}
     model_settings: ClassVar[Mapping[str, object]] = {}
+    about_labels: ClassVar[bool] = False
     fresh_process: ClassVar[bool] = False
     reusable: ClassVar[bool] = True
 

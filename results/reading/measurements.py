@@ -246,14 +246,23 @@ def _none_for_missing(column: pd.Series[Any]) -> list[Any]:
 
 @lru_cache(maxsize=1024)  # most records of a suite have the same
 def _column_names(scores: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> tuple[str, ...]:
-    """A name for each score of a record: its metric, and what tells it from others of that metric in the record."""
+    """A name for each score of a record: its metric, and the choices that tell scores of any one metric apart."""
     names: list[str] = []
+    keys = {
+        key
+        for metric in dict.fromkeys(metric for metric, _ in scores)
+        for key in _differing([dict(choices) for name, choices in scores if name == metric])
+    }
     for metric, choices in scores:
-        others = [dict(other) for name, other in scores if name == metric]
-        telling = [(key, value) for key, value in choices if any(other.get(key) != value for other in others)]
+        telling = [(key, value) for key, value in choices if key in keys]
         name = " ".join([metric, *(f"{key}={value}" for key, value in telling)])
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return tuple(names)
+
+
+def _differing(choices: Sequence[Mapping[str, str]]) -> set[str]:
+    """The choices that do not have one value in all of these."""
+    return {key for each in choices for key in each if any(other.get(key) != each[key] for other in choices)}
 
 
 def _word(value: Any) -> str:

@@ -125,7 +125,7 @@ def check_columns(names: Iterable[str], columns: Iterable[str]) -> None:
     known = {name for column in there for name in (column, _metric(column))}
     for name in names:
         if known and not any(of_metric(column, name) for column in there):
-            raise RecordError(f"no record has a metric {name!r}; {_nearest(name, known)}")
+            raise RecordError(f"no record has a metric {name!r}; {_nearest(name, map(_metric, known))}")
 
 
 def of_metric(name: str, metric: str) -> bool:
@@ -150,7 +150,7 @@ def _narrow(block: Block, names: Sequence[str]) -> Block | None:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    options = sorted(known)
+    options = sorted(set(known))
     close = difflib.get_close_matches(name, options, n=1)
     if close:
         return f"did you mean {close[0]!r}?"

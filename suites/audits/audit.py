@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from torchstone.suites.audits.subject import Subject
 
@@ -91,6 +91,14 @@ class Finding:
     def inconclusive(reason: str, statistic: float | None = None, power: str = "") -> Finding:
         """The test was made and could not decide."""
         return Finding(Verdict.INCONCLUSIVE, Grade.DECLARED, reason, statistic, power=power)
+
+
+def entry(name: str, claim: str, verdict: Verdict, grade: Grade, witness: str) -> Mapping[str, Any]:
+    """A check without a number, as a record holds audits."""
+    return {
+        "audit": name, "claim": claim, "verdict": verdict.value, "grade": grade.value, "statistic": None,
+        "p_value": None, "level": None, "power": "", "witness": witness,
+    }  # fmt: skip
 
 
 class Audit(ABC):

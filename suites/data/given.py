@@ -63,6 +63,8 @@ def read_examples(path: Path, space: Space) -> Tensor:
     Raises:
         DataError: where they cannot be read, or are of another shape or other values.
     """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder; give a folder of images, or an .npz with x.")
     x = _bytes_as_levels(images(path), space, path) if path.is_dir() else archive(path)
     if x.shape[1:] != space.event_shape and x[0].numel() == space.dims and 1 in space.event_shape[:1]:
         x = x.reshape(len(x), *space.event_shape)  # one channel, written out or not
@@ -86,4 +88,9 @@ def _bytes_as_levels(x: Tensor, space: Space, path: Path) -> Tensor:
     most = space.support.levels - 1
     if most > 255:
         raise DataError(f"{path}: images hold 256 levels and the data have {most + 1}; give an .npz with x.")
+    if most < 255 and 0 < int(x.max()) <= most:
+        raise DataError(
+            f"{path}: no image has a byte above {int(x.max())}, as if bytes were levels; spread the data's {most + 1} "
+            "levels evenly over 0 to 255, or give an .npz with x."
+        )
     return x if most == 255 else (x.double() * (most / 255)).round().to(torch.uint8)

@@ -30,10 +30,6 @@ class Features:
     def __len__(self) -> int:
         return len(self.values)
 
-    def first(self, n: int) -> Features:
-        """Those of the first ``n`` examples."""
-        return Features(self.values[:n], None if self.logits is None else self.logits[:n])
-
     def rows(self, index: Tensor) -> Features:
         """Those of the examples that ``index`` names."""
         return Features(self.values[index], None if self.logits is None else self.logits[index])

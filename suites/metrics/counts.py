@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["excess_p_value"]
+__all__ = ["binomial_tail", "excess_p_value"]
 
 
 def excess_p_value(hits: int, n: int, expected: int, m: int) -> float:
@@ -34,6 +34,17 @@ def excess_p_value(hits: int, n: int, expected: int, m: int) -> float:
         for k in range(hits, min(n, total) + 1)
     ]
     return min(1.0, math.fsum(math.exp(value) for value in logs))
+
+
+def binomial_tail(hits: int, n: int, p: float) -> float:
+    """The probability of at least ``hits`` of ``n`` independent trials that succeed with probability ``p``.
+
+    >>> round(binomial_tail(2, 2, 0.25), 12)
+    0.0625
+    """
+    from scipy.stats import binom
+
+    return float(binom.sf(hits - 1, n, p))
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
@@ -13,6 +14,7 @@ from torchstone.suites.metrics.jackknife import BLOCKS, Jackknife, block_starts,
 
 __all__ = ["Extrapolation", "Moments", "extrapolate", "fid", "fid_error", "frechet_distance", "moments"]
 
+F64 = torch.float64
 POINTS = 15  # sizes of the regression on 1/N
 FEW = 256  # features, up to which a line is drawn twenty times more for its error
 
@@ -92,8 +94,8 @@ def fid_error(a: Tensor, b: Tensor, blocks: int = BLOCKS) -> Jackknife:
     return jackknife(
         _distance(whole_a, root_a, whole_b),
         [
-            torch.tensor([_distance(whole_b, root_b, part) for part in _without_blocks(a, blocks)]),
-            torch.tensor([_distance(whole_a, root_a, part) for part in _without_blocks(b, blocks)]),
+            torch.tensor([_distance(whole_b, root_b, part) for part in _without_blocks(a, blocks)], dtype=F64),
+            torch.tensor([_distance(whole_a, root_a, part) for part in _without_blocks(b, blocks)], dtype=F64),
         ],
     )
 
@@ -102,9 +104,8 @@ def fid_error(a: Tensor, b: Tensor, blocks: int = BLOCKS) -> Jackknife:
 class Extrapolation(NamedTuple):
     """Distances at several sizes, and the line through them in ``1 / N``.
 
-    ``value`` is where the line meets infinitely many samples, and ``stderr`` its error over samples, by leaving out one
-    block of twenty after the other, None with more features than that is affordable for; the reference keeps its own
-    bias.
+    ``value`` is where the line meets infinitely many samples; the reference keeps its own bias. ``stderr`` is its
+    error, by leaving out one block of twenty after the other of both; None with more than 256 features.
     """
 
     value: float
@@ -135,10 +136,10 @@ def extrapolate(samples: Tensor, reference: Tensor, smallest: int, rng: torch.Ge
     if not 2 <= smallest < n - n // BLOCKS:
         raise ValueError(f"The smallest subset must have from 2 to {n - n // BLOCKS - 1} samples, got {smallest}.")
     shuffled = samples[torch.randperm(n, generator=rng)]
-    ends = moments(_checked(reference))
-    root = _root(ends.covariance)
+    whole = moments(_checked(reference))
 
-    def line(rows: Tensor) -> tuple[float, float, list[int], list[float]]:
+    def line(rows: Tensor, ends: Moments) -> tuple[float, float, list[int], list[float]]:
+        root = _root(ends.covariance)
         sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / len(rows), POINTS)})
         found = [
             float(np.mean([_distance(ends, root, moments(part)) for part in _parts(rows, size)])) for size in sizes
@@ -146,11 +147,15 @@ def extrapolate(samples: Tensor, reference: Tensor, smallest: int, rng: torch.Ge
         slope, value = np.polyfit([1 / size for size in sizes], found, 1)
         return float(value), float(slope), sizes, found
 
-    value, slope, sizes, distances = line(shuffled)
+    value, slope, sizes, distances = line(shuffled, whole)
     if samples.shape[1] > FEW:
         return Extrapolation(value, None, slope, tuple(sizes), tuple(distances))
     rests = (torch.cat([shuffled[:start], shuffled[stop:]]) for start, stop in block_starts(n, BLOCKS))
-    error = jackknife(value, [torch.tensor([line(rest)[0] for rest in rests], dtype=torch.float64)])
+    sides = [
+        torch.tensor([line(rest, whole)[0] for rest in rests], dtype=F64),
+        torch.tensor([line(shuffled, part)[0] for part in _without_blocks(_checked(reference), BLOCKS)], dtype=F64),
+    ]
+    error = jackknife(value, sides)
     return Extrapolation(value, error.stderr, slope, tuple(sizes), tuple(distances))
 
 
@@ -163,7 +168,12 @@ def _distance(a: Moments, root_a: Tensor, b: Moments) -> float:
     inner = root_a @ b.covariance @ root_a
     roots = torch.linalg.eigvalsh((inner + inner.T) / 2).clamp_min(0).sqrt()
     gap = (a.mean - b.mean).square().sum()
-    return max(0.0, float(gap + a.covariance.trace() + b.covariance.trace() - 2 * roots.sum()))
+    found = float(gap + a.covariance.trace() + b.covariance.trace() - 2 * roots.sum())
+    if not math.isfinite(found):
+        raise ValueError(
+            "The distance of these moments is not finite: look for numbers that are not, or are too large."
+        )
+    return max(0.0, found)
 
 
 def _root(covariance: Tensor) -> Tensor:

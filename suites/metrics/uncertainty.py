@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Mean", "mean", "paired_difference", "replicate_stderr"]
+__all__ = ["Z95", "Mean", "mean", "paired_difference", "replicate_stderr"]
 
 Z95 = 1.959963984540054
 

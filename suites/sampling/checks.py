@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torchstone.suites.audits.audit import Grade, Verdict
+from torchstone.suites.audits.audit import Grade, Verdict, entry
 
 __all__ = ["CLAIMS", "entries"]
 
@@ -45,10 +45,5 @@ def entries(seen: Mapping[str, Sequence[str]], untested: Mapping[str, str]) -> t
             verdict, grade, words = Verdict.NOT_APPLICABLE, Grade.DECLARED, untested[name]
         else:
             verdict, grade, words = Verdict.PASS, Grade.INVARIANT, _OTHERWISE[name]
-        found.append(
-            {
-                "audit": name, "claim": claim, "verdict": verdict.value, "grade": grade.value, "statistic": None,
-                "p_value": None, "level": None, "power": "", "witness": words,
-            }
-        )  # fmt: skip
+        found.append(entry(name, claim, verdict, grade, words))
     return tuple(found)

@@ -23,22 +23,24 @@ from torchstone.suites.metrics.kernel import SUBSET, equality_test, kernel_dista
 from torchstone.suites.metrics.neighbours import Neighbourhoods, neighbourhoods
 from torchstone.suites.sampling.references import Reference
 
-__all__ = ["Distance", "Floor", "extrapolated", "floor_of", "frechet", "kernel", "nearby"]
+__all__ = ["Distance", "Floor", "extrapolated", "floor_of", "frechet", "kernel", "nearby", "neighbour_errors"]
 
 PAIRWISE = 2000  # examples a side, up to which all pairs fit into memory at once
 SMALL, LARGE = 100, 5000  # the smallest subsets of an extrapolation, for few and for many features
 FEW = 256  # features
+FEWEST, HALVINGS = 40, 20  # examples, from which sets are halved, and how often
 PRECISE = 5000  # examples, up to which neighbours are told apart in double precision
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What examples of the training split have in place of samples: mean, spread and least over disjoint sets."""
+    """What training examples have in place of samples: mean, spread and least of disjoint sets, and how many."""
 
     mean: float
     sd: float | None
     least: float
+    sets: int
 
 
 @final
@@ -81,6 +83,29 @@ def nearby(samples: Tensor, reference: Features) -> Neighbourhoods:
     return neighbourhoods(*((real.double(), drawn.double()) if n <= PRECISE else (real, drawn)))
 
 
+def neighbour_errors(samples: Tensor, reference: Features, rng: torch.Generator) -> tuple[float, ...] | None:
+    """Standard errors of the four means of `nearby`, from halves of both sides; None where they are few or many.
+
+    Two halves are independent: half of the square of their difference is the variance of a half, and half of that the
+    variance of the whole, averaged over twenty ways to halve. A binomial error is too small, since the examples of one
+    side share the balls of the other, and a jackknife too large, since neighbourhoods are not smooth.
+
+    Source: Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982, for half-samples.
+    """
+    n = min(len(samples), len(reference))
+    if not FEWEST <= n <= PAIRWISE:
+        return None
+    real, drawn, half = reference.values[:n].double(), samples[:n].double(), n // 2
+    squares = []
+    for _ in range(HALVINGS):
+        rows, columns = (torch.randperm(n, generator=rng) for _ in range(2))
+        first = neighbourhoods(real[rows[:half]], drawn[columns[:half]])
+        second = neighbourhoods(real[rows[half:]], drawn[columns[half:]])
+        gaps = [a.double().mean() - b.double().mean() for a, b in zip(first, second, strict=True)]
+        squares.append(torch.stack(gaps).square())
+    return tuple((torch.stack(squares).mean(0) / 4).sqrt().tolist())
+
+
 def extrapolated(samples: Tensor, reference: Tensor, rng: torch.Generator) -> Extrapolation | None:
     """The Fréchet distance at infinitely many samples; None where there are too few for a line.
 
@@ -96,4 +121,4 @@ def floor_of(found: Iterable[float]) -> Floor | None:
     values = list(found)
     if not values:
         return None
-    return Floor(fmean(values), stdev(values) if len(values) > 1 else None, min(values))
+    return Floor(fmean(values), stdev(values) if len(values) > 1 else None, min(values), len(values))

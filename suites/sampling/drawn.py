@@ -63,6 +63,9 @@ def draw_samples(
         seconds = (time.perf_counter() - began) / n
     evaluations: float | None = None
     if isinstance(model, ImplicitIterative):
+        if not count.calls:
+            name = type(model).__name__
+            raise ModelError(f"{name}.sample called its network not once: call self.network(...), and not its forward.")
         evaluations = count.calls / -(-n // block)
     elif isinstance(model, Implicit):
         evaluations = 1.0

@@ -23,6 +23,7 @@ from torchstone.suites.metrics.frechet import Moments, moments
 
 __all__ = ["Reference", "of_path", "of_split"]
 
+FEWEST = 20  # examples of a reference
 SETS = 5  # of training examples, that a floor is a mean over
 
 
@@ -58,28 +59,42 @@ def of_split(data: Dataset, split: str, extractor: Extractor, context: Context) 
     return whole.x[order], Reference(split, features, moments(features.values), {"reference": split})
 
 
-def of_path(path: Path, space: Space, extractor: Extractor, context: Context) -> Reference:
+def of_path(path: Path, space: Space, extractor: Extractor, context: Context, dims: int) -> Reference:
     """A user's own reference: a folder of images, an archive of examples ``x``, of ``features``, or of moments.
 
     Moments are ``mu`` ``(D,)`` and ``sigma`` ``(D, D)``, as pytorch-fid and others keep them. They, and features, are
     taken to be of this very extractor: nothing in the file says so.
 
+    Args:
+        path: of the folder or archive.
+        space: that of the data.
+        extractor: of the features of examples.
+        context: device, cache, seed.
+        dims: how many features the extractor gives.
+
     Raises:
         DataError: where there is no such thing, or it does not go with the extractor.
     """
     features = None if path.is_dir() else _numbers(path)
+    given = len(features.mean) if isinstance(features, Moments) else dims if features is None else features.shape[1]
+    if given != dims:
+        raise DataError(f"suite.reference={path}: it is of {given} features, and {extractor.name} gives {dims}.")
     if isinstance(features, Moments):
-        return Reference(path.name, None, features, _facts(path, features.mean))
+        return Reference(path.name, None, features, _facts(path, *features))
     if features is None:
         x = read_examples(path, space)
         features = extract(extractor, x, space, context, "the reference").values
+    if len(features) < FEWEST:
+        raise DataError(f"suite.reference={path}: it holds {len(features)} examples; give at least {FEWEST}.")
     order = torch.randperm(len(features), generator=context.rng("reference/own", device="cpu"))
     found = Features(features[order].float())
     return Reference(path.name, found, moments(found.values), _facts(path, found.values))
 
 
-def _facts(path: Path, content: Tensor) -> Flat:
-    digest = hashlib.sha256(content.contiguous().view(torch.uint8).reshape(-1).numpy().data)
+def _facts(path: Path, *contents: Tensor) -> Flat:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content.contiguous().view(torch.uint8).reshape(-1).numpy().data)
     return {"reference": path.name, "reference_hash": digest.hexdigest()}
 
 
@@ -100,6 +115,7 @@ def _numbers(path: Path) -> Tensor | Moments | None:
                 f"suite.reference={path}: mu has shape {tuple(mean.shape)} and sigma {tuple(covariance.shape)}; give "
                 "(D,) and (D, D)."
             )
+        _check_covariance(path, mean, covariance)
         return Moments(mean, covariance)
     if "features" in names:
         features = arrays["features"]
@@ -109,3 +125,13 @@ def _numbers(path: Path) -> Tensor | Moments | None:
             )
         return features
     return None
+
+
+def _check_covariance(path: Path, mean: Tensor, covariance: Tensor) -> None:
+    """Raise where these are no moments: not finite, not symmetric, or with a variance below zero."""
+    sane = bool(mean.isfinite().all() & covariance.isfinite().all())
+    scale = float(covariance.abs().max()) if sane else 0.0
+    if not sane or not torch.allclose(covariance, covariance.T, atol=1e-6 * scale):
+        raise DataError(f"suite.reference={path}: mu and sigma must be finite, and sigma symmetric.")
+    if float(torch.linalg.eigvalsh(covariance)[0]) < -1e-6 * scale:
+        raise DataError(f"suite.reference={path}: sigma has variances below zero, and is no covariance.")

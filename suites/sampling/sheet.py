@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import final
 
 import torch
@@ -11,19 +10,20 @@ from torch import Tensor
 
 from torchstone.results.record import Flat, Kind, Scalar, Score
 from torchstone.suites.features.extractor import Extractor, Features
-from torchstone.suites.metrics.bounds import effective_samples
+from torchstone.suites.metrics.classification import wilson
 from torchstone.suites.metrics.copies import (
     closeness,
     near_copies,
     pairs_of_twins,
     row_hashes,
     support_size,
+    twins,
 )
-from torchstone.suites.metrics.counts import excess_p_value
+from torchstone.suites.metrics.counts import binomial_tail, excess_p_value
 from torchstone.suites.metrics.frechet import Extrapolation, frechet_distance, moments
 from torchstone.suites.metrics.inception import inception_score
-from torchstone.suites.metrics.neighbours import Neighbourhoods, expected_coverage
-from torchstone.suites.metrics.uncertainty import mean
+from torchstone.suites.metrics.neighbours import expected_coverage
+from torchstone.suites.metrics.uncertainty import Z95
 from torchstone.suites.sampling.checks import CLAIMS
 from torchstone.suites.sampling.distances import (
     Distance,
@@ -33,6 +33,7 @@ from torchstone.suites.sampling.distances import (
     frechet,
     kernel,
     nearby,
+    neighbour_errors,
 )
 from torchstone.suites.sampling.references import Reference
 
@@ -42,6 +43,7 @@ DISTANCE = "squared distance"
 LEVEL = 1e-3
 NEAR, FEW = (0.001, 0.05), 10_000  # the quantile of near copies with many test examples, and with fewer than these
 FAR = 3.0  # times the floor
+SETS, DIMS = 3, 8  # of a floor, below which a distance may honestly be less than half of it
 
 
 @final
@@ -92,7 +94,7 @@ class Sheet:
             self.note(f"Of {test.name} only moments are known: kernel distance and neighbours are not applicable.")
             return None
         self._kernel(samples, test.features, train, rng)
-        self._neighbours(samples, test.features, train)
+        self._neighbours(samples, test.features, train, rng)
         return line
 
     def _frechet(self, samples: Features, cost: Flat, test: Reference, train: Reference) -> None:
@@ -102,7 +104,9 @@ class Sheet:
             own = moments(reference.values[: found.n])
             floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(found.n))
         self._add("fid", DISTANCE, found, floor, parameters=cost)
-        if floor is not None and found.value < floor.least / 2:
+        if floor is None or floor.sets < SETS or samples.values.shape[1] < DIMS:
+            self.untested["floor"] = f"There are fewer than {SETS} sets of training examples, or than {DIMS} features."
+        elif found.value < floor.least / 2:
             self.flag(
                 "floor",
                 f"Its Fréchet distance, {found.value:.3g}, is less than half of what any {found.n} training examples "
@@ -115,30 +119,28 @@ class Sheet:
         floor = floor_of(kernel(part.values, same, rng).value for part in train.sets(found.n))
         self._add("kid", DISTANCE, found, floor, null=0.0)
 
-    def _neighbours(self, samples: Features, test: Features, train: Reference) -> None:
+    def _neighbours(self, samples: Features, test: Features, train: Reference, rng: torch.Generator) -> None:
         found, n = nearby(samples.values, test), min(len(samples), len(test))
         floors = [nearby(part.values, test) for part in train.sets(n)]
+        errors = neighbour_errors(samples.values, test, rng) or (None,) * 4
         nulls = {"density": 1.0, "coverage": expected_coverage(n, n, 5)}
-
-        def score(metric: str, take: Callable[[Neighbourhoods], Tensor], k: int, unit: str = "share") -> None:
-            value = mean(take(found).double())
-            floor = floor_of(float(take(each).double().mean()) for each in floors)
-            distance = Distance(value.value, value.stderr, n)
-            self._add(metric, unit, distance, floor, null=nulls.get(metric), up=True, parameters={"k": k})
-
-        score("precision", lambda each: each.precision, 3)
-        score("recall", lambda each: each.recall, 3)
-        score("density", lambda each: each.density, 5, "neighbourhoods")
-        score("coverage", lambda each: each.coverage, 5)
+        for metric, each, error, *others in zip(found._fields, found, errors, *floors, strict=True):
+            floor = floor_of(float(other.double().mean()) for other in others)
+            distance, pair = Distance(float(each.double().mean()), error, n), metric in ("precision", "recall")
+            self._add(
+                metric, "neighbourhoods" if metric == "density" else "share", distance, floor, null=nulls.get(metric),
+                up=True, parameters={"k": 3 if pair else 5},
+            )  # fmt: skip
 
     def classified(self, samples: Features, test: Features | None, extractor: Extractor) -> None:
         """The inception score, where the extractor is a classifier."""
         if samples.logits is None:
             return
-        found = inception_score(samples.logits)
-        null = None if test is None or test.logits is None else inception_score(test.logits).value
+        n = len(samples) if test is None or test.logits is None else min(len(samples), len(test))
+        found = inception_score(samples.logits[:n])
+        null = None if test is None or test.logits is None else inception_score(test.logits[:n]).value
         contract: Flat = {"classifier": extractor.classes, "splits": found.splits}
-        distance = Distance(found.value, found.stderr, len(samples))
+        distance = Distance(found.value, found.stderr, n)
         self._add("inception_score", "classes", distance, null=null, up=True, contract=contract)
 
     def labels(self, samples: Features, y: Tensor | None, classes: int | None) -> None:
@@ -146,9 +148,11 @@ class Sheet:
         if y is None or samples.logits is None or samples.logits.shape[1] != classes:
             return
         hits = int(torch.eq(samples.logits.argmax(1), y).sum())
-        share = hits / len(y)
-        error = math.sqrt(share * (1 - share) / len(y))
-        self.scores.append(Score("label_agreement", share, "share", Kind.ESTIMATE, True, error, n=len(y)))
+        low, high = wilson(hits / len(y), len(y))
+        error = (high - low) / (2 * Z95)
+        self.scores.append(
+            Score("label_agreement", hits / len(y), "share", Kind.ESTIMATE, True, error, (low, high), len(y))
+        )
 
     def second(self, samples: Features, test: Features, train: Reference, extractor: Extractor) -> None:
         """The Fréchet distance by another extractor, which a sampler trained on the first one does not know."""
@@ -164,6 +168,8 @@ class Sheet:
             for score in (first, self.scores[-1])
             if score.parameters.get("floor") is not None
         ]
+        if len(above) < 2:
+            self.untested["second extractor"] = "There are too few training examples for a floor."
         if len(above) == 2 and above[0] < FAR and above[1] > FAR * above[0]:
             self.flag(
                 "second extractor",
@@ -172,42 +178,46 @@ class Sheet:
             )
 
     def copies(self, samples: Tensor, train: Tensor, test: Tensor) -> None:
-        """Samples that stand in the training split, or in the test split, and samples that equal each other."""
-        drawn, known, fresh = row_hashes(samples), row_hashes(train), row_hashes(test)
-        expected = int(torch.isin(fresh, known).sum())
-        hits = int(torch.isin(drawn, known).sum())
-        p = excess_p_value(hits, len(drawn), expected, len(fresh))
-        self._share("exact_copies", hits, len(drawn), expected / len(fresh), p)
+        """Samples that stand in a split, and samples that equal each other.
+
+        How often an example has a twin among the others of its split is how often a new example would stand there.
+        """
+        drawn, known, fresh = row_hashes(samples), row_hashes(_like(train, samples)), row_hashes(_like(test, samples))
+        n, hits, expected = len(drawn), int(torch.isin(drawn, known).sum()), twins(known)
+        p = excess_p_value(hits, n, expected, len(known))
+        self._share("exact_copies", hits, n, expected / len(known), p)
         if p < LEVEL:
             self.flag(
                 "copies of the training split",
-                f"{hits} of {len(drawn)} samples are training examples to the last bit, and {expected} of {len(fresh)} "
-                "test examples are: look at the picture of nearest neighbours.",
+                f"{hits} of {n} samples are training examples to the last bit, and {expected} of {len(known)} training "
+                "examples have a twin: look at the picture of nearest neighbours.",
             )
-        tests = int(torch.isin(drawn, fresh).sum())
-        p = excess_p_value(tests, len(drawn), expected, len(fresh))
-        if p < LEVEL:
+        tests, expected = int(torch.isin(drawn, fresh).sum()), twins(fresh)
+        if excess_p_value(tests, n, expected, len(fresh)) < LEVEL:
             self.flag(
                 "copies of the test split",
-                f"{tests} of {len(drawn)} samples are test examples to the last bit: it has seen that split.",
+                f"{tests} of {n} samples are test examples to the last bit, and {expected} of {len(fresh)} test "
+                "examples have a twin: it has seen that split.",
             )
         self._duplicates(drawn, fresh)
 
     def _duplicates(self, drawn: Tensor, fresh: Tensor) -> None:
-        """Equal pairs, as a share of all pairs, and how many equally likely samples would have so many."""
-        n, m = len(drawn), len(fresh)
-        pairs, expected = pairs_of_twins(drawn), pairs_of_twins(fresh) / max(1, m * (m - 1) // 2)
-        every = max(1, n * (n - 1) // 2)
-        size = support_size(n, pairs)
+        """Equal pairs of samples, beside those of test examples, and how many different samples would give so many.
+
+        Rare pairs are counts of Poisson: given both counts, the first is binomial where the law is the same.
+        """
+        n, pairs, others = len(drawn), pairs_of_twins(drawn), pairs_of_twins(fresh)
+        every, every_other = (max(1, m * (m - 1) // 2) for m in (n, len(fresh)))
+        expected, size = others / every_other * every, support_size(n, pairs)
         self.scores.append(
             Score(
                 "duplicate_pairs", float(pairs), "pairs", Kind.EXACT, False, n=n,
-                parameters={"null": expected * every, "support_size": size},
+                parameters={"null": expected, "support_size": size},
             )
         )  # fmt: skip
         if pairs == every:
             self.flag("duplicates", "All samples are equal: the sampler has collapsed, and covariances are singular.")
-        elif pairs > 3 + 10 * expected * every:
+        elif pairs > 2 * expected and binomial_tail(pairs, pairs + others, every / (every + every_other)) < LEVEL:
             words = f"{pairs} pairs of samples are equal: as many as {size:.3g} different samples would give."
             self.flag("duplicates", words)
 
@@ -220,10 +230,11 @@ class Sheet:
         quantile = NEAR[0] if len(examples) >= FEW else NEAR[1]
         near = near_copies(samples, examples, quantile)
         if shown:
-            parameters: dict[str, Scalar] = {"distance": space, "null": 0.5, "p_value": close.p_value}
+            parameters: dict[str, Scalar] = {"distance": space, "null": 0.0, "p_value": close.p_value}
+            excess = max(0.0, close.value - 0.5)  # farther than test examples is no merit
             self.scores.append(
                 Score(
-                    "memorisation", close.value, "probability", Kind.ESTIMATE, False, close.stderr, n=len(samples),
+                    "memorisation", excess, "probability", Kind.ESTIMATE, False, close.stderr, n=len(samples),
                     parameters=parameters,
                 )
             )  # fmt: skip
@@ -247,22 +258,12 @@ class Sheet:
         self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
         return found
 
-    def candidates(self, log_weights: Tensor) -> None:
-        """The share of candidates that are worth having, given log-weights ``(classes, n)``: over classes the mean."""
-        shares = effective_samples(log_weights, dim=1) / log_weights.shape[1]
-        self.scores.append(
-            Score(
-                "effective_candidates", float(shares.mean()), "share", Kind.ESTIMATE, True,
-                n=log_weights.shape[1], parameters={"lowest": float(shares.min())},
-            )
-        )  # fmt: skip
-
     def _share(self, metric: str, hits: int, n: int, expected: float, p: float, more: Flat | None = None) -> None:
-        share = hits / n
+        low, high = wilson(hits / n, n)
         self.scores.append(
             Score(
-                metric, share, "share", Kind.ESTIMATE, False, math.sqrt(share * (1 - share) / n), n=n,
-                parameters={"null": expected, "p_value": p, **(more or {})},
+                metric, hits / n, "share", Kind.ESTIMATE, False, (high - low) / (2 * Z95), (low, high), n,
+                {"null": expected, "p_value": p, **(more or {})},
             )
         )  # fmt: skip
 
@@ -294,3 +295,8 @@ class Sheet:
                 {"compared": found.n, **(contract or {})},
             )
         )  # fmt: skip
+
+
+def _like(x: Tensor, samples: Tensor) -> Tensor:
+    """Real numbers in the precision of the samples; integers as they are."""
+    return x.to(samples.dtype) if samples.is_floating_point() else x

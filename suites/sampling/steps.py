@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
-from torchstone.models.model import ImplicitIterative, ModelError
+from torchstone.models.model import ImplicitIterative
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.features.cache import extract
@@ -43,8 +43,8 @@ def walk(
     for count in sorted(set(steps)):
         try:
             drawn = draw_samples(model, n, data, context, block=block, steps=count)
-        except ModelError as error:
-            sheet.note(f"At {count} steps: {error}")
+        except Exception as error:  # whatever the sampler raises costs this rung and no other number
+            sheet.note(f"At {count} steps: {' '.join(str(error).split())[:200] or type(error).__name__}")
             continue
         features = extract(extractor, drawn.x, data.space, context, f"samples at {count} steps")
         assert drawn.evaluations is not None

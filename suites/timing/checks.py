@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from torchstone.models.model import Split
-from torchstone.suites.audits.audit import Grade, Verdict
+from torchstone.suites.audits.audit import Grade, Verdict, entry
 from torchstone.suites.metrics.counts import excess_p_value
 from torchstone.suites.metrics.rates import Centre
 from torchstone.suites.timing.outputs import Outputs, content
@@ -95,12 +95,7 @@ def entries(faults: Sequence[Fault], untested: Mapping[str, Fault]) -> tuple[Map
             verdict, grade, words = untested[name].verdict, Grade.DECLARED, untested[name].words
         else:
             verdict, grade, words = Verdict.PASS, Grade.INVARIANT, _OTHERWISE[name]
-        found.append(
-            {
-                "audit": name, "claim": claim, "verdict": verdict.value, "grade": grade.value, "statistic": None,
-                "p_value": None, "level": None, "power": "", "witness": words,
-            }
-        )  # fmt: skip
+        found.append(entry(name, claim, verdict, grade, words))
     return tuple(found)
 
 

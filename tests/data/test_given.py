@@ -71,6 +71,10 @@ def test_what_cannot_be_read_or_is_of_another_kind_is_named(tmp_path):
     def alpha(path):
         return folder(path, 2, "RGBA")
 
+    def raw(path):
+        Image.fromarray(np.full((8, 8), 16, dtype=np.uint8)).save(path / "raw.png")
+        return path
+
     def broken(path):
         folder(path, 2)
         (path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
@@ -89,7 +93,8 @@ def test_what_cannot_be_read_or_is_of_another_kind_is_named(tmp_path):
     assert "holds no images" in words("empty", COLOUR, lambda path: path)
     assert "holds examples of shape (3, 9, 9)" in words("size", COLOUR, lambda p: folder(p, 2, size=(9, 9)))
     assert "outside of Discrete" in words("levels", GREY, archive(x=np.full((2, 8, 8), 40, dtype=np.uint8)))
-    assert "is not an .npz archive" in words("none", COLOUR, lambda path: path / "nothing.npz")
+    assert "there is no such file" in words("none", COLOUR, lambda path: path / "nothing.npz")
+    assert "as if bytes were levels" in words("raw", GREY, lambda p: raw(p))
     assert "give values of that kind" in words("float", GREY, archive(x=np.zeros((2, 8, 8))))
     assert "give an archive with x" in words(
         "splits", GREY, archive(**{f"{s}_x": np.zeros((2, 8, 8), np.uint8) for s in ("train", "validation", "test")})

@@ -24,6 +24,17 @@ def test_samples_that_lie_in_a_file_are_scored_without_their_model(bench, archiv
     assert "was drawn elsewhere: there is no model to be audited" in said.out + said.err
 
 
+def test_unreadable_samples_are_bad_input(bench, tmp_path, sentence):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
+    assert "cannot be read as an image" in sentence(bench("run", "suite=samples", "model=samples:bad"))
+
+
+def test_data_without_labels_are_named_and_no_setting_is(bench):
+    said = bench("run", "suite=conditional", "model=independent", "data=bernoulli")
+    assert said.code == 0 and "bernoulli has no labels" in said.out and "conditional=false" not in said.out
+
+
 def test_too_few_are_skipped_and_say_how_many_there_are(bench, archive):
     said = bench("run", "suite=samples", f"model={archive}")
     assert said.code == 0 and "holds 400 samples and 2000 are asked for" in said.out + said.err
@@ -40,6 +51,24 @@ def test_a_table_has_floors_and_nulls_below_its_models(bench):
     assert columns["density"]["null"] == 1
 
 
+def test_steps_are_a_list(bench):
+    arguments = ("run", "suite=samples", "model=flow_matching", "budget=smoke", "suite.samples=100")
+    said = bench(*arguments, "suite.steps=2,1")
+    assert said.code == 0, said.err
+    said = bench("report", "--columns", "fid_at_steps")
+    assert "fid_at_steps steps=1" in said.out and "fid_at_steps steps=2" in said.out
+
+
+def test_a_reference_that_changed_under_its_name_is_another_one(bench, tmp_path):
+    arguments = ("run", "suite=samples", "model=independent", "suite.samples=300", "suite.reference=own.npz")
+    for seed in (0, 1):
+        x = np.random.default_rng(seed).integers(0, 17, (50, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / "own.npz", x=x)
+        said = bench(*arguments)
+        assert said.code == 0 and "found in the store" not in said.err
+    assert "found in the store" in bench(*arguments).err
+
+
 def test_another_suites_settings_for_models_are_no_others(bench):
     """Each suite has default models of its own, and a model that is named stands for all."""
     said = bench("run", "suite=samples,density", "model=independent", "suite.samples=300")
@@ -50,10 +79,11 @@ def test_another_suites_settings_for_models_are_no_others(bench):
     ("arguments", "words"),
     [
         (("model=samples",), "it needs a path; write model=samples:PATH"),
-        (("model=samples:nowhere",), "samples:nowhere"),
+        (("model=samples:nowhere",), "there is no such file"),
         (("suite.extractor=inceptoin",), "suite.extractor=inceptoin"),
         (("suite.samples=3",), "suite.samples=3"),
         (("suite.steps=0",), "suite.steps=0"),
+        (("suite.steps=1,x",), "suite.steps=1,x"),
     ],
 )
 def test_what_is_typed_wrongly_is_named(bench, arguments, words):

@@ -15,12 +15,13 @@ from torchstone.models.encoders.autoencoder import Autoencoder
 from torchstone.models.randomness import generator
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import DataError
-from torchstone.suites.features.extractor import ExtractorError
+from torchstone.suites.features.extractor import ExtractorError, Features
 from torchstone.suites.metrics.frechet import fid
 from torchstone.suites.metrics.kernel import kernel_distance
 from torchstone.suites.metrics.neighbours import neighbourhoods
 from torchstone.suites.samples import Samples
 from torchstone.suites.sampling.checks import CLAIMS
+from torchstone.suites.sampling.distances import neighbour_errors
 
 NEW = cheats.NewDigits()
 
@@ -77,7 +78,7 @@ def test_new_digits_are_at_the_floor_and_pass_every_check():
     for metric in ("precision", "recall", "density", "coverage"):
         each = score(found, metric)
         assert abs(each.value - each.parameters["floor"]) < 0.1
-    assert score(found, "memorisation", distance="features").value == pytest.approx(0.5, abs=4 * 0.024)
+    assert score(found, "memorisation", distance="features").value < 4 * 0.024
 
 
 def test_the_numbers_are_those_of_the_features_of_the_samples_that_the_harness_drew():
@@ -95,6 +96,110 @@ def test_the_numbers_are_those_of_the_features_of_the_samples_that_the_harness_d
     assert score(found, "precision").value == pytest.approx(float(near.precision.double().mean()), rel=1e-9)
     assert score(found, "recall").value == pytest.approx(float(near.recall.double().mean()), rel=1e-9)
     assert "toy" in found.contract["extractor"] and found.contract["drawn"] == 400
+
+
+def test_every_distance_is_at_equal_numbers_and_to_the_split_that_it_names():
+    """Six hundred samples against 400 shuffled examples of each split, recomputed: sets, floors, second extractor."""
+    data, model, context = normal_data(), Normals(0.5), Context()
+    object.__setattr__(data, "splits", {**data.splits, "train": normal_data(1300).split("train")})
+    found = measured(model, data, samples=600, extractor="projection")
+    x = torch.cat([model.sample(n, rng=context.rng("samples", i)) for i, n in enumerate((500, 100))]).double()
+    matrix = torch.randn(4, 4, generator=generator(0, "projection"), dtype=torch.float64) / 2
+
+    def split(name):
+        whole = data.split(name).x
+        return (whole[torch.randperm(len(whole), generator=context.rng(f"reference/{name}"))].double() @ matrix).float()
+
+    samples, test, train = (x @ matrix).float(), split("test"), split("train")
+    floors = [train[i : i + 400] for i in (0, 400, 800)]
+    assert score(found, "fid").value == pytest.approx(fid(samples[:400], test), rel=1e-9)
+    assert score(found, "fid_train").value == pytest.approx(fid(samples, train[:600]), rel=1e-9)
+    assert score(found, "kid").value == pytest.approx(kernel_distance(samples[:400], test).value, rel=1e-9)
+    floor = sum(fid(each, test) for each in floors) / 3
+    assert score(found, "fid").parameters["floor"] == pytest.approx(floor, rel=1e-6)
+    floor = sum(kernel_distance(each, test).value for each in floors) / 3
+    assert score(found, "kid").parameters["floor"] == pytest.approx(floor, rel=1e-6)
+    near = neighbourhoods(test.double(), samples[:400].double())
+    for metric, values in zip(near._fields, near, strict=True):
+        assert score(found, metric).value == pytest.approx(float(values.double().mean()), rel=1e-9)
+        floor = sum(float(neighbourhoods(test.double(), f.double())._asdict()[metric].double().mean()) for f in floors)
+        assert score(found, metric).parameters["floor"] == pytest.approx(floor / 3, rel=1e-9)
+
+
+def test_errors_of_neighbours_are_their_spread():
+    """Of 40 pairs of 200 in four dimensions, shifted: for each of the four the mean error within 35 % of the spread."""
+    found = []
+    for seed in range(40):
+        a, b = (
+            torch.randn(200, 4, generator=generator(seed, name)) + shift for name, shift in (("a", 0.0), ("b", 0.5))
+        )
+        means = [float(each.double().mean()) for each in neighbourhoods(a.double(), b.double())]
+        found.append((means, neighbour_errors(b, Features(a), generator(seed, "halves"))))
+    spread = torch.tensor([means for means, _ in found]).std(0)
+    stated = torch.tensor([errors for _, errors in found]).mean(0)
+    assert ((stated / spread - 1).abs() < 0.35).all(), (stated, spread)
+
+
+def test_real_numbers_are_copies_to_the_last_bit_only():
+    data = normal_data()
+    fresh = measured(Normals(), data, samples=400)
+    assert score(fresh, "exact_copies").value == 0 and score(fresh, "duplicate_pairs").value == 0
+
+    class Remembered(Normals):
+        def sample(self, n, y=None, *, rng):
+            return data.split("train").x[torch.randperm(400, generator=rng)[:n]]
+
+    copied = measured(Remembered(), data, samples=400)
+    assert score(copied, "exact_copies").value == 1
+    assert verdicts(copied)["copies of the training split"] == "flag"
+
+
+def test_honest_samples_of_few_states_are_no_copies():
+    """Twelve bits: new draws hit both splits, and each other, as often as examples do; 3 seeds, level 0.001 a check."""
+
+    class Bits(Implicit):
+        space = Space((12,), Discrete(2))
+
+        def sample(self, n, y=None, *, rng):
+            return torch.randint(2, (n, 12), generator=rng)
+
+    made = dataset(torch.zeros(60, 12).long(), 2)
+    for seed in range(3):
+        splits = {
+            name: type(split)(torch.randint(2, (n, 12), generator=generator(seed, name)), None, torch.arange(n))
+            for (name, split), n in zip(made.splits.items(), (100, 60, 1400), strict=True)
+        }
+        data = type(made)("bits", made.space, splits, made.licence)
+        found = verdicts(measured(Bits(), data, samples=1000, seed=seed))
+        for check in ("copies of the training split", "copies of the test split", "duplicates"):
+            assert found[check] == "pass"
+
+
+def test_a_check_that_was_not_made_does_not_pass():
+    data = normal_data()
+    object.__setattr__(data, "splits", {**data.splits, "train": normal_data(60).split("train")})
+    assert verdicts(measured(Normals(), data, samples=400))["floor"] == "not-applicable"
+
+
+def test_a_network_that_is_called_behind_the_count_is_named():
+    class Hidden(Steps):
+        def sample(self, n, y=None, *, rng, steps=None):
+            return self.network.forward(torch.randn(n, 4, generator=rng))
+
+    with pytest.raises(ModelError, match="called its network not once"):
+        measured(Hidden(), normal_data(), samples=400)
+
+
+def test_a_sampler_that_breaks_at_some_steps_costs_those_only():
+    class Breaks(Steps):
+        def sample(self, n, y=None, *, rng, steps=None):
+            if steps == 2:
+                raise ValueError("boom")
+            return super().sample(n, y, rng=rng, steps=steps)
+
+    found = measured(Breaks(), normal_data(), samples=400, steps=(1, 2, 4))
+    assert [s.parameters["steps"] for s in found.scores if s.metric == "fid_at_steps"] == [1, 4]
+    assert any("At 2 steps: boom" in words for words in found.warnings)
 
 
 def test_farther_samples_are_farther_by_every_distance():
@@ -190,8 +295,8 @@ def test_labels_are_the_harnesses_in_the_proportions_of_the_training_split():
             return NEW.sample(n, rng=rng)
 
     found = measured(Labelled(), block=100)
-    y = torch.cat(asked)
-    frequencies = torch.bincount(NEW.data.split("train").y, minlength=10) / 600
+    y = torch.cat(asked)[:297]
+    frequencies = torch.bincount(NEW.data.split("train").y, minlength=10) / 900
     assert (torch.bincount(y, minlength=10) - 297 * frequencies).abs().max() < 1
     assert found.contract["conditional"] is True
     assert 0.02 < score(found, "label_agreement").value < 0.2  # its digits are drawn whatever the label
@@ -269,6 +374,11 @@ def test_moments_of_ones_own_give_a_frechet_distance_and_nothing_else(tmp_path):
     ("arrays", "words"),
     [
         ({"mu": torch.zeros(4), "sigma": torch.eye(3)}, "sigma (3, 3)"),
+        ({"mu": torch.full((4,), math.nan), "sigma": torch.eye(4)}, "must be finite"),
+        ({"mu": torch.zeros(4), "sigma": -torch.eye(4)}, "variances below zero"),
+        ({"mu": torch.zeros(7), "sigma": torch.eye(7)}, "it is of 7 features"),
+        ({"features": torch.zeros(50, 7)}, "it is of 7 features"),
+        ({"x": torch.zeros(5, 4)}, "holds 5 examples; give at least 20"),
         ({"features": torch.zeros(4)}, "finite (N, D)"),
         ({"features": torch.full((4, 4), math.nan)}, "finite (N, D)"),
         ({"x": torch.zeros(4, 5)}, "examples of shape (5,)"),

@@ -8,11 +8,11 @@ from torchstone.suites.data.splitting import select
 from torchstone.suites.features.digits import DigitsExtractor
 
 DIGITS = Space((8, 8), Discrete(17))
-TRAIN, POOL = 600, 700
+TRAIN, POOL = 900, 400
 
 
 def divided():
-    """The digits with 600 training examples, and 700 more that no split has."""
+    """The digits with 900 training examples, and 400 more that no split has."""
     data = digits()
     train, test = data.split("train"), data.split("test")
     x = torch.cat([train.x[:TRAIN], data.split("validation").x, test.x])
