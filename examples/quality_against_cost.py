@@ -4,10 +4,11 @@
     python examples/quality_against_cost.py [store] [data]
 
 Iterative samplers are curves over their numbers of steps, all others points: the finite number of steps is an
-approximation, and here is what it costs in quality. Models whose evaluations are not counted, since they are no
-network called again and again, stand at one evaluation; the right panel has the clock for all of them.
+approximation, and here is what it costs in quality. The left panel has those that evaluate a network and state no
+density; the right one has the clock for all of them.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def curve(record: Record) -> Curve:
 
 
 def number(score: Score, name: str) -> float:
-    """A parameter of a score, one where it has none."""
-    return float(score.parameters.get(name) or 1.0)
+    """A parameter of a score, NaN where it has none."""
+    return float(score.parameters.get(name, math.nan))
 
 
 def main(store: str = "bench-results", data: str = "digits") -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from torchstone.harness import run
@@ -10,7 +11,8 @@ from torchstone.models import Discrete, Space
 from torchstone.models.checks import check_model
 from torchstone.suites.audit import AUDITS, Auditing
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def test_its_model_is_one_and_runs(tmp_path, monkeypatch):
@@ -36,3 +38,14 @@ def test_its_certificate_is_of_the_present_audits():
 
 def test_it_has_no_gaps():
     assert not re.findall(r"\b[A-Z]+_TABLE\b", README)
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_what_a_page_points_to_is_there(page):
+    """Pictures and pages that it names; and no word is left where a number is to be put in."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text):
+        assert (page.parent / target).exists(), target
+    assert not re.findall(r"\b[A-Z]{5,}(?:RATIO|TABLE|NUMBER)\b|TODO|TBD", text)

@@ -72,10 +72,10 @@ def fid(a: Tensor, b: Tensor) -> float:
 
     sides = []
     for features in (a, b):
-        mean = features.mean(0, dtype=torch.float64)
-        if len(features) < 2 or not bool(mean.isfinite().all()):
+        mean = np.mean(features.numpy(), axis=0, dtype=np.float64)
+        if len(features) < 2 or not np.isfinite(mean).all():
             _checked(features)  # raises
-        sides.append({**fid_features_to_statistics(features), "mu": mean.numpy()})
+        sides.append({**fid_features_to_statistics(features), "mu": mean})
     return float(fid_statistics_to_metric(*sides, verbose=False)[KEY_METRIC_FID])
 
 

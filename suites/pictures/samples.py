@@ -93,25 +93,24 @@ def quality(curves: Mapping[str, Curve], floor: float | None) -> Figure:
     """Distance against evaluations of the network, and against seconds for a sample, all in logarithms.
 
     Args:
-        curves: by name; one of a single cost is drawn as a point. Bars are 95 % intervals.
+        curves: by name; one of a single cost is drawn as a point, and one whose cost is NaN on the other side only.
+            Bars are 95 % intervals.
         floor: what training examples have in place of samples.
     """
     drawn = figure(3.4 + 0.22 * len(curves))
     panels = drawn.subplots(1, 2, sharey=True)
     for axes, what in zip(panels, ("evaluations of the network", "seconds for a sample"), strict=True):
-        for (name, curve), (colour, marker) in zip(
-            curves.items(), _LOOKS * (1 + len(curves) // len(_LOOKS)), strict=False
-        ):
-            cost = curve.evaluations if what.startswith("evaluations") else curve.seconds
+        for number, (name, curve) in enumerate(curves.items()):
+            colour, marker = _LOOKS[number % len(_LOOKS)]
             low = [min(1.96 * error, 0.9 * value) for error, value in zip(curve.errors, curve.distances, strict=True)]
-            bars = [low, [1.96 * error for error in curve.errors]]
             axes.errorbar(
-                cost,
+                curve.evaluations if what.startswith("evaluations") else curve.seconds,
                 curve.distances,
-                yerr=bars,
-                fmt=marker + "-",
+                yerr=[low, [1.96 * error for error in curve.errors]],
+                fmt=f"{marker}-",
                 color=colour,
-                markersize=5,
+                markerfacecolor=colour if number < len(_LOOKS) else "white",
+                markersize=6,
                 linewidth=1.2,
                 label=name,
             )
