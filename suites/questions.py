@@ -50,6 +50,7 @@ __all__ = [
     "ask_weights",
     "check_support",
     "refusal",
+    "shape_refusal",
     "validated",
 ]
 
@@ -85,6 +86,16 @@ def refusal(model: Model, data: Dataset, split: str) -> str | None:
         return f"{name} has parameters of {half}, in which a density has two or three digits; measure model.float()."
     if isinstance(model, Tokenised):
         return token_refusal(model, data)
+    return (
+        shape_refusal(model, data)
+        or _support_refusal(name, space.support, data)
+        or _entry_refusal(name, space.support, data, split)
+    )
+
+
+def shape_refusal(model: Model, data: Dataset) -> str | None:
+    """Why the shapes or the labels of ``model`` are not those of ``data``, as a sentence; None where they are."""
+    space, name = space_of(model), type(model).__name__
     if space.event_shape != data.space.event_shape:
         return (
             f"{name} is for examples of shape {space.event_shape}, those of {data.name} have {data.space.event_shape}; "
@@ -96,7 +107,7 @@ def refusal(model: Model, data: Dataset, split: str) -> str | None:
             f"{name} takes labels of {space.classes} classes and {data.name} has {has}; choose a dataset with "
             "them, or model.conditional=false."
         )
-    return _support_refusal(name, space.support, data) or _entry_refusal(name, space.support, data, split)
+    return None
 
 
 def _support_refusal(name: str, support: Discrete | Continuous, data: Dataset) -> str | None:

@@ -23,7 +23,7 @@ from torchstone.models.model import (
 from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.data.given import GivenSamples
-from torchstone.suites.questions import ask_log_weight
+from torchstone.suites.questions import ask_log_weight, shape_refusal
 
 __all__ = ["ask_candidate_weights", "ask_samples", "check_seed", "labels_like", "sampler_refusal"]
 
@@ -36,14 +36,8 @@ def sampler_refusal(model: Model, data: Dataset) -> str | None:
     space, name = space_of(model), type(model).__name__
     if not isinstance(model, Sampler):
         return f"{name} is {family(model)} and draws no samples; the question needs a Sampler."
-    if space.event_shape != data.space.event_shape:
-        return (
-            f"{name} draws examples of shape {space.event_shape}, those of {data.name} have {data.space.event_shape}; "
-            "build the model for this dataset's space."
-        )
-    if space.classes is not None and space.classes != data.space.classes:
-        has = "no labels" if data.space.classes is None else f"{data.space.classes} classes"
-        return f"{name} takes labels of {space.classes} classes and {data.name} has {has}; set model.conditional=false."
+    if (refused := shape_refusal(model, data)) is not None:
+        return refused
     match space.support, data.space.support:
         case Discrete(ours), Discrete(theirs) if ours != theirs:
             return f"{name} draws {ours} levels and {data.name} has {theirs}; build it with levels={theirs}."

@@ -107,11 +107,8 @@ class Samples(Suite):
                 f"{data.name} has {len(data.split(few))} {few} examples, and no distance of fewer than {FEWEST} means "
                 "anything; choose a larger dataset."
             )
-        if isinstance(model, GivenSamples) and len(model.x) < self.samples:
-            return (
-                f"{model.name} holds {len(model.x)} samples and {self.samples} are asked for; give more, or set "
-                f"suite.samples={len(model.x)}."
-            )
+        if isinstance(model, GivenSamples) and (refused := model.refusal(self.samples)) is not None:
+            return refused
         return sampler_refusal(model, data)
 
     def evaluate(self, model: Model, data: Dataset, context: Context) -> Evaluation:
@@ -132,7 +129,7 @@ class Samples(Suite):
         sheet.labels(features, drawn.y, data.space.classes)
         self._second(sheet, drawn, data, extractor, context)
         own, distances, which = self._memory(sheet, drawn, features, train_x, test_x, train, test)
-        rungs = self._steps(sheet, model, data, extractor, against, drawn, context)
+        rungs = self._steps(sheet, model, data, extractor, against, context)
         if isinstance(model, ImportanceResampler):
             weights = ask_candidate_weights(model, CANDIDATES, context, "candidates")
             sheet.scores += candidate_scores(weights, context.rng("candidates/error", device="cpu"))
@@ -161,8 +158,7 @@ class Samples(Suite):
         other = ProjectionExtractor(data.space)
         _, train = of_split(data, "train", other, context)
         _, test = of_split(data, "test", other, context)
-        assert test.features is not None
-        sheet.second(extract(other, drawn.x, data.space, context, "samples"), test.features, train, other)
+        sheet.second(extract(other, drawn.x, data.space, context, "samples"), test, train, other)
 
     def _memory(
         self, sheet: Sheet, drawn: Drawn, features: Features, train_x: Tensor, test_x: Tensor,
@@ -184,9 +180,8 @@ class Samples(Suite):
         return own, distances, which
 
     def _steps(
-        self, sheet: Sheet, model: Sampler, data: Dataset, extractor: Extractor, test: Reference, drawn: Drawn,
-        context: Context,
-    ) -> tuple[Rung, ...]:  # fmt: skip
+        self, sheet: Sheet, model: Sampler, data: Dataset, extractor: Extractor, test: Reference, context: Context
+    ) -> tuple[Rung, ...]:
         """An iterative sampler at every number of steps, with the same seeds and the same number of samples."""
         if not isinstance(model, ImplicitIterative):
             return ()

@@ -26,17 +26,23 @@ class GivenSamples(Implicit):
     def __init__(self, space: Space, x: Tensor, name: str) -> None:
         self.space, self.x, self.name = Space(space.event_shape, space.support), x, name
 
+    def refusal(self, n: int) -> str | None:
+        """Why ``n`` samples cannot be had, as a sentence; None where they can."""
+        if n <= len(self.x):
+            return None
+        return (
+            f"{self.name} holds {len(self.x)} samples and {n} are asked for; give more, or set "
+            f"suite.samples={len(self.x)}."
+        )
+
     def sample(self, n: int, y: Tensor | None = None, *, rng: torch.Generator) -> Tensor:
         """``n`` of them without repetition, in an order drawn by ``rng``.
 
         Raises:
             ModelError: where there are not so many.
         """
-        if n > len(self.x):
-            raise ModelError(
-                f"{self.name} holds {len(self.x)} samples and {n} are asked for; give more, or set "
-                f"suite.samples={len(self.x)}."
-            )
+        if (refused := self.refusal(n)) is not None:
+            raise ModelError(refused)
         x = self.x[torch.randperm(len(self.x), generator=rng, device=rng.device).cpu()[:n]]
         return x if x.is_floating_point() else x.long()
 

@@ -21,9 +21,9 @@ from torchstone.suites.metrics.classification import (
     accuracy_coverage,
     area_under,
     credit,
-    wilson,
+    wilson_error,
 )
-from torchstone.suites.metrics.uncertainty import Z95, Mean, mean, replicate_stderr
+from torchstone.suites.metrics.uncertainty import Mean, mean, replicate_stderr
 from torchstone.suites.metrics.units import bits_per_dim
 
 __all__ = ["COVERAGES", "Sheet", "candidate_scores", "prior_distance"]
@@ -137,8 +137,8 @@ class Sheet:
 
     def _share(self, metric: str, share: float, n: int, parameters: Flat) -> Score:
         """A share with Wilson's interval, and its half-width in standard normal units: never zero."""
-        low, high = wilson(share, n)
-        return Score(metric, share, "accuracy", self.kind, True, (high - low) / (2 * Z95), (low, high), n, parameters)
+        error, interval = wilson_error(share, n)
+        return Score(metric, share, "accuracy", self.kind, True, error, interval, n, parameters)
 
 
 def candidate_scores(log_weights: Tensor, rng: torch.Generator) -> list[Score]:

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from torchstone.suites.metrics.uncertainty import Z95
 
-__all__ = ["accuracy_at", "accuracy_coverage", "area_under", "credit", "label_entropy", "tie_averaged", "wilson"]
+__all__ = [
+    "accuracy_at",
+    "accuracy_coverage",
+    "area_under",
+    "credit",
+    "label_entropy",
+    "tie_averaged",
+    "wilson",
+    "wilson_error",
+]
 
 
 def credit(log_prob: Tensor, y: Tensor) -> Tensor:
@@ -51,6 +60,12 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def wilson_error(share: float, n: int) -> tuple[float, tuple[float, float]]:
+    """The half-width of `wilson` in standard normal units, never zero, and the interval itself."""
+    low, high = wilson(share, n)
+    return (high - low) / (2 * Z95), (low, high)
 
 
 def label_entropy(y: Tensor) -> float:

@@ -138,25 +138,31 @@ def extrapolate(samples: Tensor, reference: Tensor, smallest: int, rng: torch.Ge
     shuffled = samples[torch.randperm(n, generator=rng)]
     whole = moments(_checked(reference))
 
-    def line(rows: Tensor, ends: Moments) -> tuple[float, float, list[int], list[float]]:
-        root = _root(ends.covariance)
-        sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / len(rows), POINTS)})
-        found = [
-            float(np.mean([_distance(ends, root, moments(part)) for part in _parts(rows, size)])) for size in sizes
-        ]
-        slope, value = np.polyfit([1 / size for size in sizes], found, 1)
-        return float(value), float(slope), sizes, found
-
-    value, slope, sizes, distances = line(shuffled, whole)
+    every, root = _subsets(shuffled, smallest), _root(whole.covariance)
+    value, slope, distances = _line(every, whole, root)
+    sizes = tuple(every)
     if samples.shape[1] > FEW:
-        return Extrapolation(value, None, slope, tuple(sizes), tuple(distances))
+        return Extrapolation(value, None, slope, sizes, distances)
     rests = (torch.cat([shuffled[:start], shuffled[stop:]]) for start, stop in block_starts(n, BLOCKS))
+    without = _without_blocks(_checked(reference), BLOCKS)
     sides = [
-        torch.tensor([line(rest, whole)[0] for rest in rests], dtype=F64),
-        torch.tensor([line(shuffled, part)[0] for part in _without_blocks(_checked(reference), BLOCKS)], dtype=F64),
+        torch.tensor([_line(_subsets(rest, smallest), whole, root)[0] for rest in rests], dtype=F64),
+        torch.tensor([_line(every, part, _root(part.covariance))[0] for part in without], dtype=F64),
     ]
-    error = jackknife(value, sides)
-    return Extrapolation(value, error.stderr, slope, tuple(sizes), tuple(distances))
+    return Extrapolation(value, jackknife(value, sides).stderr, slope, sizes, distances)
+
+
+def _subsets(features: Tensor, smallest: int) -> dict[int, list[Moments]]:
+    """Moments of disjoint sets of rows, by their size: from ``smallest`` to all, evenly spaced in ``1 / N``."""
+    sizes = sorted({round(1 / x) for x in np.linspace(1 / smallest, 1 / len(features), POINTS)})
+    return {size: [moments(part) for part in _parts(features, size)] for size in sizes}
+
+
+def _line(subsets: dict[int, list[Moments]], ends: Moments, root: Tensor) -> tuple[float, float, tuple[float, ...]]:
+    """The line through mean distances to ``ends`` in ``1 / N``: where it begins, its slope, and the distances."""
+    found = tuple(float(np.mean([_distance(ends, root, part) for part in parts])) for parts in subsets.values())
+    slope, value = np.polyfit([1 / size for size in subsets], found, 1)
+    return float(value), float(slope), found
 
 
 def _parts(features: Tensor, size: int) -> Iterator[Tensor]:

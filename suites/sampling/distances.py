@@ -42,6 +42,10 @@ class Floor:
     least: float
     sets: int
 
+    def units(self, value: float) -> float:
+        """How many times the floor a distance is; nothing where the floor is nothing."""
+        return value / self.mean if self.mean else 0.0
+
 
 @final
 @dataclass(frozen=True, slots=True)

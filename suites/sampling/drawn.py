@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def draw_samples(
 @final
 @dataclass(slots=True)
 class _Count:
-    calls: int = field(default=0)
+    calls: int = 0
 
 
 @contextmanager

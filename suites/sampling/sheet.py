@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from torchstone.results.record import Flat, Kind, Scalar, Score
 from torchstone.suites.features.extractor import Extractor, Features
-from torchstone.suites.metrics.classification import wilson
+from torchstone.suites.metrics.classification import wilson_error
 from torchstone.suites.metrics.copies import (
     closeness,
     near_copies,
@@ -23,7 +22,6 @@ from torchstone.suites.metrics.counts import binomial_tail, excess_p_value
 from torchstone.suites.metrics.frechet import Extrapolation, frechet_distance, moments
 from torchstone.suites.metrics.inception import inception_score
 from torchstone.suites.metrics.neighbours import expected_coverage
-from torchstone.suites.metrics.uncertainty import Z95
 from torchstone.suites.sampling.checks import CLAIMS
 from torchstone.suites.sampling.distances import (
     Distance,
@@ -55,6 +53,7 @@ class Sheet:
         notes: warnings, and what was not applicable and why.
         seen: what the checks of `CLAIMS` saw, by their names; each is a warning too.
         untested: checks that could not be made, and why.
+        above: the first Fréchet distance in units of its floor, where there is one.
     """
 
     def __init__(self) -> None:
@@ -62,6 +61,7 @@ class Sheet:
         self.notes: list[str] = []
         self.seen: dict[str, list[str]] = {}
         self.untested: dict[str, str] = {}
+        self.above: float | None = None
 
     def note(self, sentence: str) -> None:
         """Keep a warning or a reason."""
@@ -98,11 +98,9 @@ class Sheet:
         return line
 
     def _frechet(self, samples: Features, cost: Flat, test: Reference, train: Reference) -> None:
-        found, reference = frechet(samples.values, test), test.features
-        floor = None
-        if reference is not None:
-            own = moments(reference.values[: found.n])
-            floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(found.n))
+        found = frechet(samples.values, test)
+        floor = None if test.features is None else _frechet_floor(test.features, train, found.n)
+        self.above = None if floor is None else floor.units(found.value)
         self._add("fid", DISTANCE, found, floor, parameters=cost)
         if floor is None or floor.sets < SETS or samples.values.shape[1] < DIMS:
             self.untested["floor"] = f"There are fewer than {SETS} sets of training examples, or than {DIMS} features."
@@ -148,33 +146,23 @@ class Sheet:
         if y is None or samples.logits is None or samples.logits.shape[1] != classes:
             return
         hits = int(torch.eq(samples.logits.argmax(1), y).sum())
-        low, high = wilson(hits / len(y), len(y))
-        error = (high - low) / (2 * Z95)
-        self.scores.append(
-            Score("label_agreement", hits / len(y), "share", Kind.ESTIMATE, True, error, (low, high), len(y))
-        )
+        self._share("label_agreement", hits, len(y), {}, up=True)
 
-    def second(self, samples: Features, test: Features, train: Reference, extractor: Extractor) -> None:
+    def second(self, samples: Features, test: Reference, train: Reference, extractor: Extractor) -> None:
         """The Fréchet distance by another extractor, which a sampler trained on the first one does not know."""
-        n = min(len(samples), len(test))
-        own = moments(test.values[:n])
-        floor = floor_of(frechet_distance(moments(part.values), own) for part in train.sets(n))
-        found = frechet(samples.values, Reference("test", test, train.moments, {}))
-        contract: Flat = {"extractor": extractor.name}
-        self._add("fid_second", DISTANCE, found, floor, contract=contract)
-        first = self.scores[0]
-        above = [
-            score.value / float(score.parameters["floor"] or math.inf)
-            for score in (first, self.scores[-1])
-            if score.parameters.get("floor") is not None
-        ]
-        if len(above) < 2:
+        found = frechet(samples.values, test)
+        assert test.features is not None
+        floor = _frechet_floor(test.features, train, found.n)
+        self._add("fid_second", DISTANCE, found, floor, contract={"extractor": extractor.name})
+        if floor is None or self.above is None:
             self.untested["second extractor"] = "There are too few training examples for a floor."
-        if len(above) == 2 and above[0] < FAR and above[1] > FAR * above[0]:
+            return
+        above = floor.units(found.value)
+        if self.above < FAR and above > FAR * self.above:
             self.flag(
                 "second extractor",
-                f"By the first extractor its distance is {above[0]:.2g} times that of training examples, and by "
-                f"{extractor.name} {above[1]:.2g} times: it may have been trained on the first one's features.",
+                f"By the first extractor its distance is {self.above:.2g} times that of training examples, and by "
+                f"{extractor.name} {above:.2g} times: it may have been trained on the first one's features.",
             )
 
     def copies(self, samples: Tensor, train: Tensor, test: Tensor) -> None:
@@ -185,7 +173,7 @@ class Sheet:
         drawn, known, fresh = row_hashes(samples), row_hashes(_like(train, samples)), row_hashes(_like(test, samples))
         n, hits, expected = len(drawn), int(torch.isin(drawn, known).sum()), twins(known)
         p = excess_p_value(hits, n, expected, len(known))
-        self._share("exact_copies", hits, n, expected / len(known), p)
+        self._share("exact_copies", hits, n, {"null": expected / len(known), "p_value": p})
         if p < LEVEL:
             self.flag(
                 "copies of the training split",
@@ -238,9 +226,9 @@ class Sheet:
                     parameters=parameters,
                 )
             )  # fmt: skip
-            choices: Flat = {"distance": space, "quantile": quantile}
             hits = round(near.share * len(samples))
-            self._share("near_copies", hits, len(samples), near.expected, near.p_value, choices)
+            beside: Flat = {"null": near.expected, "p_value": near.p_value, "distance": space, "quantile": quantile}
+            self._share("near_copies", hits, len(samples), beside)
         if min(close.p_value, near.p_value) < LEVEL:
             self.flag(
                 "near copies",
@@ -252,20 +240,13 @@ class Sheet:
     def at_steps(self, samples: Features, test: Reference, steps: int, evaluations: float, seconds: float) -> Distance:
         """The Fréchet distance of an iterative sampler at a number of steps."""
         found = frechet(samples.values, test)
-        parameters: Flat = {
-            "steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds,
-        }  # fmt: skip
+        parameters: Flat = {"steps": steps, "evaluations": evaluations, "seconds_per_sample": seconds}
         self._add("fid_at_steps", DISTANCE, found, parameters=parameters)
         return found
 
-    def _share(self, metric: str, hits: int, n: int, expected: float, p: float, more: Flat | None = None) -> None:
-        low, high = wilson(hits / n, n)
-        self.scores.append(
-            Score(
-                metric, hits / n, "share", Kind.ESTIMATE, False, (high - low) / (2 * Z95), (low, high), n,
-                {"null": expected, "p_value": p, **(more or {})},
-            )
-        )  # fmt: skip
+    def _share(self, metric: str, hits: int, n: int, parameters: Flat, *, up: bool = False) -> None:
+        error, interval = wilson_error(hits / n, n)
+        self.scores.append(Score(metric, hits / n, "share", Kind.ESTIMATE, up, error, interval, n, parameters))
 
     def _add(
         self,
@@ -295,6 +276,11 @@ class Sheet:
                 {"compared": found.n, **(contract or {})},
             )
         )  # fmt: skip
+
+
+def _frechet_floor(test: Features, train: Reference, n: int) -> Floor | None:
+    own = moments(test.values[:n])
+    return floor_of(frechet_distance(moments(part.values), own) for part in train.sets(n))
 
 
 def _like(x: Tensor, samples: Tensor) -> Tensor:
