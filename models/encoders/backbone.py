@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from torchstone.models.model import Discrete, Space
