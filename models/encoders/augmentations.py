@@ -1,7 +1,7 @@
 """Random views of examples, for the encoders that learn by comparing two of them.
 
-All work on a whole batch at once, on numbers as `Backbone.numbers` gives them, keep shape, type and range, and draw from
-the given generator only. ``strength`` scales every change: at 0 a view is its example.
+All work on a whole batch at once, on numbers as `Backbone.numbers` gives them, keep shape, type and range, and draw
+from the given generator only. ``strength`` scales every change: at 0 a view is its example.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def view(numbers: Tensor, space: Space, strength: float, rng: torch.Generator) -
     """A random view of each example, of the kind that suits ``space``.
 
     Args:
-        numbers: ``(N, C, H, W)`` where events are images, of shape ``(H, W)`` or ``(C, H, W)``; otherwise ``(N, dims)``.
+        numbers: ``(N, C, H, W)`` where events are images, ``(H, W)`` or ``(C, H, W)``; otherwise ``(N, dims)``.
         space: that of the data; levels are numbers from -1 to 1.
         strength: 1 for the changes that the encoders were tuned with, down to 0 for none.
         rng: where every draw comes from; it need not lie on the device of the numbers.
@@ -141,7 +141,10 @@ def _noise(x: Tensor, low: float, high: float, most: float, rng: torch.Generator
 
 
 def _cutout(x: Tensor, low: float, high: float, most: float, rng: torch.Generator) -> Tensor:
-    """A square of sides up to ``most`` of the image's, anywhere, is made empty (DeVries and Taylor, arXiv:1708.04552)."""
+    """A square of sides up to ``most`` of the image's is made empty, anywhere.
+
+    DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017, arXiv:1708.04552.
+    """
     half = _each(x, 0, most / 2, rng)
     inside = torch.ones_like(x[:, :1], dtype=torch.bool)
     for axis, size in enumerate(x.shape[2:]):

@@ -7,8 +7,6 @@ from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from lightly.loss import DINOLoss
-from lightly.models.modules import DINOProjectionHead
 from torch import Tensor, nn
 
 from torchstone.models.encoders.augmentations import view
@@ -32,10 +30,10 @@ class DINO(nn.Module, Encoder, Trainable):
     .. math:: -\tfrac12 \sum_{(u, v)} \sum_k
               \operatorname{softmax}_k\!\big((h(u) - c) / \tau_t\big) \log \operatorname{softmax}_k(g(v) / \tau_s)
 
-    One answer to everything would be a perfect score. Two things prevent it: c, a moving average of the teacher's logits,
-    is taken off, so that no output wins everywhere (centring), and the teacher's temperature is the lower one, so that its
-    answer is not uniform either (sharpening). The teacher's weights are a moving average of the student's, and no gradient
-    flows through it. All but the student's features is dropped after training.
+    One answer to everything would be a perfect score. Two things prevent it: c, a moving average of the teacher's
+    logits, is taken off, so that no output wins everywhere (centring), and the teacher's temperature is the lower one,
+    so that its answer is not uniform either (sharpening). The teacher's weights are a moving average of the student's,
+    and no gradient flows through it. All but the student's features is dropped after training.
 
     Reference: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021, arXiv:2104.14294. Its
     smaller local views are left out.
@@ -88,6 +86,8 @@ class DINO(nn.Module, Encoder, Trainable):
         Raises:
             ModelError: if the loss stops being finite.
         """
+        from lightly.loss import DINOLoss
+
         with seeded(rng):
             student = nn.Sequential(self.backbone.layers, self._head())
             copied = Backbone(self.space, width=self.backbone.width, features=self.backbone.features)
@@ -123,7 +123,10 @@ class DINO(nn.Module, Encoder, Trainable):
 
     def _head(self) -> nn.Module:
         """Perceptron, length one, and directions of length one for the prototypes."""
+        from lightly.models.modules import DINOProjectionHead
+
         features = self.backbone.features
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # lightly normalises weights by torch's older function
-            return DINOProjectionHead(features, 2 * features, features, self.prototypes)
+            head: nn.Module = DINOProjectionHead(features, 2 * features, features, self.prototypes)
+        return head

@@ -7,8 +7,6 @@ from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from lightly.loss import NTXentLoss
-from lightly.models.modules import MoCoProjectionHead
 from torch import Tensor, nn
 
 from torchstone.models.encoders.augmentations import view
@@ -83,6 +81,9 @@ class MoCo(nn.Module, Encoder, Trainable):
         Raises:
             ModelError: if the loss stops being finite.
         """
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import MoCoProjectionHead
+
         like = next(self.backbone.parameters())
         with seeded(rng):
             head = MoCoProjectionHead(self.backbone.features, 2 * self.backbone.features, self.projection).to(like)

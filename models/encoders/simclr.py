@@ -6,8 +6,6 @@ from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from lightly.loss import NTXentLoss
-from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor, nn
 
 from torchstone.models.encoders.augmentations import view
@@ -24,8 +22,8 @@ __all__ = ["SimCLR"]
 class SimCLR(nn.Module, Encoder, Trainable):
     r"""Two random views of an example shall be found among the views of all examples of the batch.
 
-    The loss NT-Xent is a cross-entropy over the cosine similarities s of the 2N views of N examples. View i shall choose
-    its partner j(i), and may choose each view but itself:
+    The loss NT-Xent is a cross-entropy over the cosine similarities s of the 2N views of N examples. View i shall
+    choose its partner j(i), and may choose each view but itself:
 
     .. math:: \frac{1}{2N} \sum_i -\log \frac{\exp(s_{i j(i)} / \tau)}{\sum_{k \ne i} \exp(s_{ik} / \tau)}
 
@@ -76,6 +74,9 @@ class SimCLR(nn.Module, Encoder, Trainable):
         Raises:
             ModelError: if the loss stops being finite.
         """
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import SimCLRProjectionHead
+
         with seeded(rng):
             head = SimCLRProjectionHead(self.backbone.features, 2 * self.backbone.features, self.projection)
             head.to(next(self.backbone.parameters()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 __all__ = ["Teacher"]
@@ -13,7 +12,7 @@ __all__ = ["Teacher"]
 
 @final
 class Teacher:
-    r"""A network that is never trained, and follows its student: after step t its weights are
+    r"""A network that is never trained, and follows its student, step t by step t.
 
     .. math:: \theta_t = m\,\theta_{t-1} + (1 - m)\,\theta^{\text{student}}_t
 
@@ -26,6 +25,8 @@ class Teacher:
     """
 
     def __init__(self, network: nn.Module, student: nn.Module, momentum: float) -> None:
+        from lightly.models.utils import deactivate_requires_grad
+
         self.network, self.student, self.momentum = network, student, momentum
         deactivate_requires_grad(network)
 
@@ -41,4 +42,6 @@ class Teacher:
 
     def follow(self, step: int) -> None:
         """Take the step of the moving average that belongs to the student's step."""
+        from lightly.models.utils import update_momentum
+
         update_momentum(self.student, self.network, self.momentum)
