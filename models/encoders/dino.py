@@ -64,7 +64,7 @@ class DINO(nn.Module, Encoder, Trainable):
         sharpness: Annotated[float, Gt(0)] = 0.04,
         temperature: Annotated[float, Gt(0)] = 0.1,
         strength: Annotated[float, Interval(ge=0, le=1)] = 1.0,
-        batch: Annotated[int, Ge(1)] = 64,
+        batch: Annotated[int, Ge(2)] = 64,
         learning_rate: Annotated[float, Gt(0)] = 2e-3,
     ) -> None:
         super().__init__()
@@ -122,11 +122,11 @@ class DINO(nn.Module, Encoder, Trainable):
         self.eval()
 
     def _head(self) -> nn.Module:
-        """Perceptron, length one, and directions of length one for the prototypes."""
+        """A perceptron with batch normalisation, then the cosine with the direction of each prototype."""
         from lightly.models.modules import DINOProjectionHead
 
         features = self.backbone.features
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # lightly normalises weights by torch's older function
-            head: nn.Module = DINOProjectionHead(features, 2 * features, features, self.prototypes)
+            head: nn.Module = DINOProjectionHead(features, 2 * features, features, self.prototypes, batch_norm=True)
         return head

