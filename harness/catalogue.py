@@ -61,7 +61,7 @@ def _suites() -> list[Entry]:
 
 
 def _data() -> list[Entry]:
-    return _entries("data", lambda found: {"needs": "path"} if "path" in found.parameters() else {})
+    return _entries("data", lambda found: {"needs": found.following()} if found.following() else {})
 
 
 def _metrics() -> list[Entry]:

@@ -23,7 +23,7 @@ __all__ = ["build_model", "load_data", "load_suite", "shown_columns"]
 def load_data(spec: str, settings: Settings) -> Dataset:
     """The dataset that ``spec`` names. Raises DataError or InputError where it cannot be had."""
     found = component("data", spec)
-    data = found.factory(**_path(found), **dict(settings))
+    data = found.factory(**_followed(found), **dict(settings))
     if not isinstance(data, Dataset):
         raise InputError(
             f"data={spec}: its factory returned a {type(data).__name__}; return a torchstone.suites.data.Dataset."
@@ -55,7 +55,7 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
         InputError: where its factory returns no model.
     """
     parameters = found.parameters()
-    supplied: dict[str, Any] = _path(found)
+    supplied: dict[str, Any] = _followed(found)
     if "space" in parameters:
         supplied["space"] = data.space
     if "source" in parameters:
@@ -82,13 +82,15 @@ def build_model(found: Component, settings: Settings, data: Dataset, seed: int) 
         raise InputError(f"model={found.spec}: its factory returned no model. {error}") from error
 
 
-def _path(found: Component) -> dict[str, Path]:
-    """The path that a spec such as ``folder:PATH`` names, for a factory that takes one."""
-    takes = "path" in found.parameters()
-    if takes and found.path is None:
-        raise InputError(f"{found.argument}={found.spec}: it needs a path; write {found.argument}={found.spec}:PATH.")
-    if not takes and found.path is not None:
+def _followed(found: Component) -> dict[str, Any]:
+    """What the colon of ``folder:PATH`` or ``timm:NAME`` is followed by, for a factory that takes it."""
+    takes = found.following()
+    if takes is not None and not found.path:
+        raise InputError(
+            f"{found.argument}={found.spec}: it needs a {takes}; write {found.argument}={found.name}:{takes.upper()}."
+        )
+    if takes is None and found.path is not None:
         raise InputError(
             f"{found.argument}={found.spec}: {found.name} takes no path; write {found.argument}={found.name}."
         )
-    return {} if found.path is None else {"path": Path(found.path)}
+    return {} if takes is None else {takes: Path(str(found.path)) if takes == "path" else found.path}

@@ -77,7 +77,7 @@ def _model_names(request: Request, suite: Component, live: Sequence[Model]) -> t
     """The models that are asked for by name, or else those that a suite is meant for."""
     if request.model == ("all",):
         own = (name for name, point in registered("models").items() if point.value.startswith("torchstone."))
-        return tuple(name for name in own if "path" not in component("models", name).parameters())
+        return tuple(name for name in own if component("models", name).following() is None)
     if request.model or live:
         return request.model
     return load_suite(suite.spec, _settings(suite, request)).default_models

@@ -35,7 +35,7 @@ class Component:
         spec: what was typed.
         name: what it is called in records.
         factory: makes it.
-        path: what followed the colon of ``folder:PATH``; None elsewhere.
+        path: what followed the colon of ``folder:PATH`` or ``timm:NAME``; None elsewhere.
     """
 
     group: Group
@@ -57,6 +57,16 @@ class Component:
             raise InputError(
                 f"{self.argument}={self.spec}: the signature of its factory cannot be read: {error}."
             ) from error
+
+    def following(self) -> Literal["path", "name"] | None:
+        """The parameter that takes what follows the colon of ``folder:PATH`` or ``timm:NAME``; None without one.
+
+        A ``name`` that has a default is a setting like any other.
+        """
+        parameters = self.parameters()
+        if "path" in parameters:
+            return "path"
+        return "name" if "name" in parameters and parameters["name"].default is inspect.Parameter.empty else None
 
     def produces(self) -> tuple[type, ...]:
         """The classes that the factory says it makes: itself where it is a class, or those of its return annotation."""
@@ -91,7 +101,7 @@ def registered(group: Group) -> dict[str, EntryPoint]:
 
 
 def component(group: Group, spec: str) -> Component:
-    """What ``spec`` names: a registered name, ``name:PATH``, ``package.module:factory`` or ``file.py:factory``.
+    """What ``spec`` names: a registered name, ``folder:PATH``, ``timm:NAME``, ``package.module:factory`` or ``file.py:factory``.
 
     Raises:
         InputError: where there is no such thing, or it cannot be imported.
@@ -102,7 +112,7 @@ def component(group: Group, spec: str) -> Component:
         return Component(group, spec, spec, _load(points[spec], group, spec))
     if colon and group != "suites" and head in points:
         found = Component(group, spec, head, _load(points[head], group, spec), path=tail)
-        if group == "data" or "path" in found.parameters():
+        if group == "data" or found.following() is not None:
             return found
     if colon and not tail.startswith("\\"):
         path, _, factory = spec.rpartition(":")

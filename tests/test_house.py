@@ -29,6 +29,7 @@ HEAVY = {
     "torchvision": set(),
     "lightly": set(),
     "torch_fidelity": set(),
+    "timm": set(),
 }
 
 

@@ -90,7 +90,7 @@ def settings():
     """Every registered model with its defaults, and conditional where it can be; what lies in a file is no model."""
     for name, point in sorted(BUILT_IN.items()):
         parameters = inspect.signature(point.load()).parameters
-        if "path" in parameters:
+        if {"path", "name"} & set(parameters):
             continue
         conditional = "conditional" in parameters
         yield pytest.param(name, {}, id=name)
