@@ -101,7 +101,9 @@ def registered(group: Group) -> dict[str, EntryPoint]:
 
 
 def component(group: Group, spec: str) -> Component:
-    """What ``spec`` names: a registered name, ``folder:PATH``, ``timm:NAME``, ``package.module:factory`` or ``file.py:factory``.
+    """What ``spec`` names.
+
+    A registered name, ``folder:PATH``, ``timm:NAME``, ``package.module:factory`` or ``file.py:factory``.
 
     Raises:
         InputError: where there is no such thing, or it cannot be imported.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -53,10 +54,7 @@ def timm_encoder(
     _require_name(timm, name)
     settings = _size_settings(timm, name, size)
 
-    def fresh() -> nn.Module:
-        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **settings)
-        return network
-
+    fresh = _Fresh(name, tuple(settings.items()))
     if pretrained:
         state = _state(weights if weights is not None else _cached(timm, name))
         network = _loaded(timm, name, state, settings)
@@ -68,6 +66,19 @@ def timm_encoder(
         )
     shown = timm.data.resolve_model_data_config(network)
     return TimmEncoder(space, network, fresh, shown, size or shown["input_size"][-1], crop)
+
+
+@final
+@dataclass(frozen=True)
+class _Fresh:
+    """Makes a network of timm without its classifier, its weights drawn from the global generator."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...]
+
+    def __call__(self) -> nn.Module:
+        network: nn.Module = _timm().create_model(self.name, pretrained=False, num_classes=0, **dict(self.settings))
+        return network
 
 
 @final
@@ -154,7 +165,9 @@ def _require_name(timm: Any, name: str) -> None:
     known = timm.list_models()
     if ":" in name or "/" in name or name.partition(".")[0] not in known:
         near = difflib.get_close_matches(name.rpartition("/")[2].partition(".")[0], known, n=3, cutoff=0.3)
-        raise ModelError(f"timm has no network {name!r}; near it are {', '.join(near)}; timm.list_models() lists all.")
+        raise ModelError(
+            f"timm has no network {name!r}; near it are {', '.join(near) or 'none'}; timm.list_models() lists all."
+        )
     tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
     if "." in name and name not in tags:
         raise ModelError(f"timm has no weights {name!r} of that network; it has {', '.join(tags) or 'none'}.")
@@ -194,8 +207,8 @@ def _state(path: Path) -> dict[str, Tensor]:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ModelError(
-            f"model.weights={path}: it cannot be read ({' '.join(str(error).split())[:200]}); give a .safetensors file, "
-            "or a state dictionary that torch.load reads with weights_only=True."
+            f"model.weights={path}: it cannot be read ({' '.join(str(error).split())[:200]}); give a "
+            ".safetensors file, or a state dictionary that torch.load reads with weights_only=True."
         ) from error
     state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):

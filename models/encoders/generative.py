@@ -8,7 +8,7 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from torchstone.models.encoders.hidden import hidden, pooled
+from torchstone.models.encoders.hidden import Pooling, hidden, pooled
 from torchstone.models.exact.transformer import Transformer
 from torchstone.models.implicit.diffusion import Diffusion
 from torchstone.models.model import Budget, Encoder, ModelError, Space, Split, Trainable
@@ -19,7 +19,7 @@ __all__ = ["DiffusionFeatures", "TransformerFeatures"]
 
 @final
 class TransformerFeatures(nn.Module, Encoder, Trainable):
-    """What a block of the autoregressive transformer gives, averaged over the positions of an example.
+    """What a block of the autoregressive transformer gives, pooled over the positions of an example.
 
     The transformer is fitted to the density of the data, without labels.
 
@@ -29,7 +29,8 @@ class TransformerFeatures(nn.Module, Encoder, Trainable):
         space: discrete data of any shape.
         block: which block is read, counted from 1.
         depth: number of blocks.
-        width: features of a position, and dimensions of the features.
+        pooling: the mean over positions, all positions in a row, the first or the last, in raster order.
+        width: features of a position, and dimensions of the features unless all positions are kept.
 
     Raises:
         ModelError: where there is no such block, or the data are not discrete.
@@ -41,17 +42,18 @@ class TransformerFeatures(nn.Module, Encoder, Trainable):
         *,
         block: Annotated[int, Ge(1)] = 2,
         depth: Annotated[int, Ge(1)] = 2,
+        pooling: Pooling = "mean",
         width: Annotated[int, Ge(1)] = 64,
     ) -> None:
         super().__init__()
         _require_block(block, depth, "depth")
         self.transformer = Transformer(space, depth=depth, width=width)
-        self.space, self.layer = self.transformer.space, f"blocks.{block - 1}"
+        self.space, self.layer, self.pooling = self.transformer.space, f"blocks.{block - 1}", pooling
         self.eval()
 
     def encode(self, x: Tensor) -> Tensor:
-        """The mean of the block's output over positions, ``(N, width)``."""
-        return pooled(hidden(self.transformer, self.layer, lambda: self.transformer.conditionals(x)), "mean")
+        """The block's output, pooled over positions, ``(N, width)`` or ``(N, dims width)``."""
+        return pooled(hidden(self.transformer, self.layer, lambda: self.transformer.conditionals(x)), self.pooling)
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
         """Fit the transformer, as it fits itself."""
@@ -78,6 +80,7 @@ class DiffusionFeatures(nn.Module, Encoder, Trainable):
         draws: how many noise vectors, R.
         blocks: how many residual perceptrons the denoiser has.
         width: features of its hidden layers, and dimensions of the features.
+        batch: examples in a minibatch.
 
     Raises:
         ModelError: where there is no such block, or the data are not discrete.
@@ -89,15 +92,16 @@ class DiffusionFeatures(nn.Module, Encoder, Trainable):
         self,
         space: Space,
         *,
-        block: Annotated[int, Ge(1)] = 2,
-        noise: Annotated[float, Interval(gt=0, lt=1)] = 0.3,
+        block: Annotated[int, Ge(1)] = 6,
+        noise: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
         draws: Annotated[int, Ge(1)] = 8,
-        blocks: Annotated[int, Ge(1)] = 3,
-        width: Annotated[int, Ge(1)] = 256,
+        blocks: Annotated[int, Ge(1)] = 6,
+        width: Annotated[int, Ge(1)] = 128,
+        batch: Annotated[int, Ge(1)] = 128,
     ) -> None:
         super().__init__()
         _require_block(block, blocks, "blocks")
-        self.diffusion = Diffusion(space, blocks=blocks, width=width)
+        self.diffusion = Diffusion(space, blocks=blocks, width=width, batch=batch)
         self.space, self.layer = self.diffusion.space, f"network.blocks.{block - 1}"
         self.step = int((1 - self.diffusion.signal - noise).abs().argmin())
         vectors = torch.randn((draws, space.dims), generator=generator(0, "diffusion features"), dtype=torch.float64)

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable
 from typing import Literal, TypeAlias, final
 
-import torch
 from torch import Tensor, nn
 
 from torchstone.models.model import Encoder, ModelError, Space
@@ -36,7 +35,7 @@ class LayerFeatures(nn.Module, Encoder):
     Args:
         module: any module.
         space: that of the examples; labels are not asked for.
-        layer: the layer's name, as in ``module.named_modules()``. If the layer is called several times, the last counts.
+        layer: the layer's name, as in ``module.named_modules()``; where it is called several times, the last counts.
         pooling: how a sequence ``(N, T, D)`` or a map ``(N, D, H, W)`` becomes ``(N, D)``; see `pooled`.
         ask: runs the module, the first argument, on a batch, the second, ``(N, *event)``; what it returns is dropped.
 

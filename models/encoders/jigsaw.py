@@ -115,7 +115,8 @@ def distant_permutations(size: int, count: int) -> Tensor:
 
     Source: Noroozi and Favaro, 2016, arXiv:1603.09246, algorithm 1, with the least distance in place of the mean.
     """
-    every = torch.tensor(list(itertools.permutations(range(size))), dtype=torch.int8)
+    places = bytearray(itertools.chain.from_iterable(itertools.permutations(range(size))))
+    every = torch.frombuffer(places, dtype=torch.uint8).view(-1, size)
     chosen, nearest = [0], torch.full((len(every),), size + 1)
     for _ in range(min(count, len(every)) - 1):
         nearest = nearest.minimum((every != every[chosen[-1]]).sum(1))
