@@ -40,7 +40,7 @@ class TransformerFeatures(nn.Module, Encoder, Trainable):
         self,
         space: Space,
         *,
-        block: Annotated[int, Ge(1)] = 2,
+        block: Annotated[int, Ge(1)] = 1,
         depth: Annotated[int, Ge(1)] = 2,
         pooling: Pooling = "mean",
         width: Annotated[int, Ge(1)] = 64,

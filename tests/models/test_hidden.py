@@ -151,9 +151,9 @@ def test_the_features_of_the_transformer_are_the_output_of_its_block():
     before = inside.values(x.flatten(1)[:, inside.order[:-1]])
     start = inside.start.weight[:1].expand(3, 1, -1)
     hidden = torch.cat([start, before], 1) + start + inside.positions()
-    torch.testing.assert_close(model.encode(x), inside.blocks(hidden).mean(1), rtol=1e-9, atol=1e-12)
-    model.layer, model.pooling = "blocks.0", "last"
-    torch.testing.assert_close(model.encode(x), inside.blocks[0](hidden)[:, -1], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(model.encode(x), inside.blocks[0](hidden).mean(1), rtol=1e-9, atol=1e-12)
+    model.layer, model.pooling = "blocks.1", "last"
+    torch.testing.assert_close(model.encode(x), inside.blocks(hidden)[:, -1], rtol=1e-9, atol=1e-12)
 
 
 def test_the_features_of_the_diffusion_are_means_over_its_noise():
@@ -164,7 +164,7 @@ def test_the_features_of_the_diffusion_are_means_over_its_noise():
     total = signal * 0.25 + 1 - signal
     found = []
     for noise in model.vectors:
-        noisy = (signal.sqrt() * (x.flatten(1) / 2 - 1) + (1 - signal).sqrt() * noise) / total.sqrt()
+        noisy = (signal.sqrt() * (x.flatten(1).double() / 2 - 1) + (1 - signal).sqrt() * noise) / total.sqrt()
         angle = time[:, None] * inside.network.frequencies
         embedded = inside.network.time(torch.cat([angle.sin(), angle.cos()], 1)) + inside.network.label.weight[0]
         features = inside.network.read(noisy)
