@@ -119,8 +119,8 @@ class DiffusionFeatures(nn.Module, Encoder, Trainable):
         clean = x.flatten(1).to(signal) * (2 / (self.diffusion.levels - 1)) - 1
         noisy = (signal.sqrt() * clean[:, None] + (1 - signal).sqrt() * self.vectors).flatten(0, 1)
         step = torch.full((len(noisy),), self.step, device=noisy.device)
-        run = hidden(self.diffusion, self.layer, lambda: self.diffusion.denoise(noisy, step, torch.zeros_like(step)))
-        return run.unflatten(0, (len(x), -1)).mean(1)
+        found = hidden(self.diffusion, self.layer, lambda: self.diffusion.denoise(noisy, step, torch.zeros_like(step)))
+        return found.reshape(len(x), len(self.vectors), -1).mean(1)
 
     def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
         """Fit the diffusion, as it fits itself."""

@@ -127,7 +127,7 @@ def pooled(hidden: Tensor, pooling: Pooling, layer: str = "") -> Tensor:
 
 
 def _named(module: nn.Module, layer: str) -> nn.Module:
-    layers = dict(module.named_modules())
+    layers: dict[str, nn.Module] = dict(module.named_modules())
     if layer in layers:
         return layers[layer]
     near = difflib.get_close_matches(layer, layers, n=3, cutoff=0.3) or [name for name in layers if name][:3]

@@ -37,12 +37,12 @@ def patched(images: Tensor, grid: int) -> Tensor:
     """
     side = images.shape[-1] // grid
     kept = images[..., : side * grid, : side * grid]
-    cut = kept.unflatten(-1, (grid, side)).unflatten(-3, (grid, side))  # (N, C, grid, s, grid, s)
+    cut = kept.reshape(*images.shape[:2], grid, side, grid, side)
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
 def unpatched(patches: Tensor, grid: int) -> Tensor:
     """The images of which `patched` gives ``patches``, ``(N, C, grid s, grid s)``."""
-    cut = patches.unflatten(1, (grid, grid)).permute(0, 3, 1, 4, 2, 5)  # (N, C, grid, s, grid, s)
-    joined: Tensor = cut.flatten(-2).flatten(-3, -2)
-    return joined
+    n, _, channels, side, _ = patches.shape
+    cut = patches.reshape(n, grid, grid, channels, side, side).permute(0, 3, 1, 4, 2, 5)
+    return cut.reshape(n, channels, grid * side, grid * side)

@@ -82,7 +82,8 @@ class Inpainting(nn.Module, Encoder, Trainable):
             images = self.backbone.numbers(x)
             hole = holes(len(x), height, width, self.region, rng).to(images.device).expand_as(images)
             filled = decoder(self.backbone.embed(images.masked_fill(hole, 0.0))).view_as(images)
-            return (filled - images)[hole].square().mean()
+            error: Tensor = (filled - images)[hole].square().mean()
+            return error
 
         network = nn.ModuleList([self.backbone, decoder])
         pretrain(network, loss, train, budget, rng=rng, batch=self.batch, learning_rate=self.learning_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, final
 
 import torch
@@ -78,9 +79,10 @@ class PCA(nn.Module, Encoder, Trainable):
 def _moments(train: Split, like: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of all examples in float64, ``(dims,)`` and ``(dims, dims)``, in two passes over blocks."""
 
-    def blocks() -> list[Tensor]:
-        return [x.flatten(1).to(like.device, torch.float64) for x in train.x.split(BLOCK)]
+    def blocks() -> Iterator[Tensor]:
+        return (x.flatten(1).to(like.device, torch.float64) for x in torch.split(train.x, BLOCK))
 
-    mean = torch.stack([block.sum(0) for block in blocks()]).sum(0) / len(train)
-    products = [(block - mean).T @ (block - mean) for block in blocks()]
-    return mean, torch.stack(products).sum(0) / max(1, len(train) - 1)
+    zero = torch.zeros(train.x[0].numel(), dtype=torch.float64, device=like.device)
+    mean = sum((block.sum(0) for block in blocks()), zero) / len(train)
+    products = ((block - mean).T @ (block - mean) for block in blocks())
+    return mean, sum(products, zero) / max(1, len(train) - 1)
