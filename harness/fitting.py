@@ -12,7 +12,8 @@ import torch
 from torchstone.harness.checkpoints import checkpoint_facts, load_checkpoint, save_checkpoint
 from torchstone.harness.errors import InputError
 from torchstone.harness.identity import state_digest, weights_digest
-from torchstone.models.model import Budget, Model, Trainable
+from torchstone.models.checks import space_of
+from torchstone.models.model import Budget, Encoder, Model, Split, Trainable
 from torchstone.models.randomness import generator, seeded
 from torchstone.results.record import canonical
 from torchstone.suites.data.dataset import Dataset
@@ -27,14 +28,28 @@ def fit_key(model: list[Any], code: str, data: list[Any], steps: int, seed: int,
 
 
 def fit(model: Trainable, data: Dataset, steps: int, seed: int, progress: Callable[[str, int, int], None]) -> None:
-    """Train ``model`` on the training split, choosing on the validation split; the test split stays closed."""
+    """Train ``model`` on the training split, choosing on the validation split; the test split stays closed.
+
+    A model whose space has no classes is given no labels, and an encoder no order from which they could be guessed.
+    """
     budget = Budget(steps, lambda done, total: progress("fit", done, total))
     if isinstance(model, torch.nn.Module):
         model.train()
     with seeded(generator(seed, "fit/global")):
-        model.fit(data.split("train"), data.split("validation"), budget, rng=generator(seed, "fit"))
+        splits = [_shown(model, data.split(name), seed) for name in ("train", "validation")]
+        model.fit(*splits, budget, rng=generator(seed, "fit"))
     if isinstance(model, torch.nn.Module):
         model.eval()
+
+
+def _shown(model: Trainable, split: Split, seed: int) -> Split:
+    """What ``model`` may see of a split that it is fitted on."""
+    y = split.y if space_of(model).classes is not None else None
+    if y is not None or not isinstance(model, Encoder):
+        return Split(split.x, y, split.ids, split.intensities)
+    order = torch.randperm(len(split), generator=generator(seed, "fit/order"))
+    intensities = None if split.intensities is None else split.intensities[order]
+    return Split(split.x[order], None, torch.arange(len(split)), intensities)
 
 
 def fitted(model: Model, key: str | None, folder: Path, refit: Callable[[], None], build: Callable[[], Model]) -> bool:

@@ -132,6 +132,7 @@ class _Run:
             seed=cell.seed,
             progress=progress,
             alone=cell.alone,
+            fitted=cell.live is None and cell.checkpoint is None,
             cache=cell.results / "features",
         )
         self.fingerprints: dict[str, str] = {}

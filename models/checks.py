@@ -26,6 +26,7 @@ from torchstone.models.model import (
     LatentVariable,
     Model,
     ModelError,
+    Pretrained,
     Sampler,
     Space,
     Tokenised,
@@ -243,6 +244,12 @@ def _elbo(model: Model) -> None:
             )
 
 
+def _pretraining(model: Model) -> None:
+    said = vars(model).get("pretraining")
+    if not isinstance(said, str):
+        raise ModelError(f"pretraining is {said!r}: set it to what the weights were learned on, or to an empty string.")
+
+
 def _chain(model: Model) -> None:
     assert isinstance(model, DiffusionChain)
     if not isinstance(model.timesteps, int) or model.timesteps < 1:
@@ -348,6 +355,7 @@ _CHECKS = (
     Check("order is a permutation of the event", Autoregressive, _order),
     Check("elbo gives one number per example and follows its generator", ExplicitApproximate, _elbo),
     Check("the parts of a chain add up to its bound", DiffusionChain, _chain),
+    Check("what weights were learned on is said", Pretrained, _pretraining),
     Check("prior, posterior and likelihood cover whole events", LatentVariable, _distributions),
     Check("candidates have one weight each", ImportanceResampler, _weights),
     Check("samples have shape, type and support, and follow their generator", Sampler, _samples),

@@ -39,6 +39,7 @@ __all__ = [
     "LatentVariable",
     "Model",
     "ModelError",
+    "Pretrained",
     "Sampler",
     "Space",
     "Split",
@@ -336,6 +337,15 @@ class Encoder(Model):
         """Features of shape ``(N, D)``."""
 
 
+class Pretrained(Model):
+    """Comes with weights that were learned elsewhere: ``pretraining`` says on what, in words, empty for none.
+
+    It is part of every contract: numbers of models that saw other data, or labels, stand in a block of their own.
+    """
+
+    pretraining: str
+
+
 class Discriminative(Model):
     """Classifies examples."""
 
@@ -397,6 +407,7 @@ _CAPABILITIES: tuple[type[Model], ...] = (
     ImplicitIterative,
     ImportanceResampler,
     Encoder,
+    Pretrained,
     Discriminative,
     Tokenised,
     Trainable,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchstone.models.model import Budget, ModelError, Split
 from torchstone.models.randomness import seeded
 
-__all__ = ["minimise", "reset"]
+__all__ = ["minimise", "out_of_reach", "reset"]
 
 Loss = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -27,6 +27,15 @@ def reset(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, _Resettable):
             module.reset_parameters()
+
+
+def out_of_reach(model: nn.Module) -> tuple[str, ...]:
+    """The names of the parameters that `reset` may leave as they are, since no module in charge of them can reset.
+
+    A module is in charge of its own parameters and of those of the modules in it.
+    """
+    held = {id(p) for m in model.modules() if isinstance(m, _Resettable) for p in m.parameters()}
+    return tuple(name for name, p in model.named_parameters() if id(p) not in held)
 
 
 def minimise(

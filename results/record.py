@@ -53,9 +53,9 @@ Flat: TypeAlias = Mapping[str, Scalar]
 # two numbers apart.
 OUTCOMES = frozenset({
     "acceptance", "acceptance_by_temperature", "acceptance_lowest", "against", "best_batch", "calls", "corrected",
-    "cpu_per_wall", "effective_samples", "estimator", "estimator_stderr", "evaluations", "floor", "floor_sd", "iqr",
-    "latents", "load", "lowest", "nonfinite", "null", "null_high", "null_mean", "p_value", "seconds_per_sample",
-    "slope", "support_size", "warmup_calls",
+    "cpu_per_wall", "draw_sd", "effective_samples", "estimator", "estimator_stderr", "evaluations", "floor", "floor_sd",
+    "iqr", "latents", "learning_rate", "load", "lowest", "nonfinite", "null", "null_high", "null_mean", "p_value",
+    "seconds_per_sample", "slope", "strength", "support_size", "warmup_calls",
 })  # fmt: skip
 
 # The keys of a contract that name the machine a speed was measured on, and nothing of what was measured.

@@ -29,6 +29,7 @@ class Context:
         seed: of every stochastic question, together with its purpose and block.
         progress: called with a stage, and how much of how much of it is done.
         alone: whether this process was begun for this evaluation, and has done nothing else.
+        fitted: whether the harness fitted the model, rather than being handed its weights.
         cache: a folder for what is costly and follows from content alone, such as features; None to keep nothing.
     """
 
@@ -40,6 +41,7 @@ class Context:
         seed: int = 0,
         progress: Callable[[str, int, int], None] = _silent,
         alone: bool = False,
+        fitted: bool = True,
         cache: Path | None = None,
     ) -> None:
         self.device = torch.device(device)
@@ -48,6 +50,7 @@ class Context:
         self.seed = seed
         self.progress = progress
         self.alone = alone
+        self.fitted = fitted
         self.cache = cache
 
     def rng(self, purpose: str, block: int = 0, *, device: torch.device | str | None = None) -> torch.Generator:

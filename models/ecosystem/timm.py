@@ -14,7 +14,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from torchstone.models.encoders.images import image_side
-from torchstone.models.model import Discrete, Encoder, ModelError, Space
+from torchstone.models.model import Discrete, Encoder, ModelError, Pretrained, Space
 from torchstone.models.spaces import narrowed
 
 __all__ = ["TimmEncoder", "timm_encoder"]
@@ -65,7 +65,8 @@ def timm_encoder(
             "model.pretrained=false draws random weights, and model.weights names a file: give one of them."
         )
     shown = timm.data.resolve_model_data_config(network)
-    return TimmEncoder(space, network, fresh, shown, size or shown["input_size"][-1], crop)
+    learned = f"weights of timm's {name}" if pretrained else ""
+    return TimmEncoder(space, network, fresh, shown, size or shown["input_size"][-1], crop, learned)
 
 
 @final
@@ -82,7 +83,7 @@ class _Fresh:
 
 
 @final
-class TimmEncoder(nn.Module, Encoder):
+class TimmEncoder(nn.Module, Encoder, Pretrained):
     """A network of timm, and the way from examples to what it takes.
 
     Levels are spread over [0, 1], a grey channel is repeated, the shorter side is resized (by timm's interpolation,
@@ -96,6 +97,7 @@ class TimmEncoder(nn.Module, Encoder):
         config: timm's data configuration: interpolation, mean, std and crop_pct.
         size: the side S.
         crop: whether the margin is cut off.
+        pretraining: whose weights they are, empty for random ones.
 
     Raises:
         ModelError: where the data are no images of one or three channels, or unbounded.
@@ -112,8 +114,10 @@ class TimmEncoder(nn.Module, Encoder):
         config: dict[str, Any],
         size: int,
         crop: bool,
+        pretraining: str,
     ) -> None:
         super().__init__()
+        self.pretraining = pretraining
         self.space = narrowed(space, space.support, conditional=False)
         self.low, self.reach = _range(space)
         self.size, self.interpolation = size, str(config["interpolation"])

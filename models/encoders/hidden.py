@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, final
 
 from torch import Tensor, nn
 
-from torchstone.models.model import Encoder, ModelError, Space
+from torchstone.models.model import Encoder, ModelError, Pretrained, Space
 from torchstone.models.spaces import narrowed
 
 __all__ = ["LayerFeatures", "Pooling", "called", "hidden", "pooled"]
@@ -22,7 +22,7 @@ def called(module: nn.Module, x: Tensor) -> object:
 
 
 @final
-class LayerFeatures(nn.Module, Encoder):
+class LayerFeatures(nn.Module, Encoder, Pretrained):
     """What a named layer of any module gives for each example, pooled to a vector.
 
     The module is run as it is, in the mode that it is in, and gradients pass. In a file of one's own::
@@ -38,6 +38,7 @@ class LayerFeatures(nn.Module, Encoder):
         layer: the layer's name, as in ``module.named_modules()``; where it is called several times, the last counts.
         pooling: how a sequence ``(N, T, D)`` or a map ``(N, D, H, W)`` becomes ``(N, D)``; see `pooled`.
         ask: runs the module, the first argument, on a batch, the second, ``(N, *event)``; what it returns is dropped.
+        pretraining: what the module was trained on, in words, empty for nothing; it is part of every contract.
 
     Raises:
         ModelError: where the module has no layer of that name.
@@ -51,10 +52,12 @@ class LayerFeatures(nn.Module, Encoder):
         layer: str,
         pooling: Pooling = "mean",
         ask: Callable[[nn.Module, Tensor], object] = called,
+        pretraining: str = "not said",
     ) -> None:
         super().__init__()
         _named(module, layer)
         self.module, self.layer, self.pooling, self.ask = module, layer, pooling, ask
+        self.pretraining = pretraining
         self.space = narrowed(space, space.support, conditional=False)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, final
 
+import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
 from torchstone.models.encoders.backbone import Backbone
-from torchstone.models.model import Encoder, Space
+from torchstone.models.model import Budget, Encoder, Space, Split, Trainable
 from torchstone.models.spaces import narrowed
 
 __all__ = ["RandomNetwork"]
 
 
 @final
-class RandomNetwork(nn.Module, Encoder):
+class RandomNetwork(nn.Module, Encoder, Trainable):
     """Features of a network with random weights. What a trained one has learned is what it has beyond these.
 
     Random convolutions, normalised and rectified, are no poor features: part of what a trained network is praised for
@@ -41,3 +42,6 @@ class RandomNetwork(nn.Module, Encoder):
         """The features of each example, ``(N, features)``."""
         features: Tensor = self.backbone(x)
         return features
+
+    def fit(self, train: Split, validation: Split, budget: Budget, *, rng: torch.Generator) -> None:
+        """Nothing: the weights stay as they were drawn."""

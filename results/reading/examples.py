@@ -106,10 +106,14 @@ class Examples:
             return f"The per-example values of record {id[:12]} cannot be read: {error}."
 
 
+# The choices whose value ends the name of a column.
+_SUFFIXES = ("K", "labels", "neighbours")
+
+
 def _column(metric: str, value: Value, columns: Mapping[str, Column]) -> tuple[str | None, float]:
     """The column that ``metric`` is the mean of, and what its values are multiplied by."""
-    base, draws = metric.split(" ")[0], dict(value.choices).get("K")
-    for name in (base, f"{base}_{draws}"):
+    base, chosen = metric.split(" ")[0], dict(value.choices)
+    for name in (*(f"{base}_{chosen[key]}" for key in _SUFFIXES if key in chosen), base):
         if name in columns:
             return name, 1.0
     dims = json.loads(value.contract).get("dims")

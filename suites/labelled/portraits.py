@@ -13,7 +13,7 @@ from torchstone.suites.context import Context
 from torchstone.suites.data.dataset import Dataset
 from torchstone.suites.labelled.scores import Sheet
 from torchstone.suites.metrics.calibration import reliability
-from torchstone.suites.metrics.classification import accuracy_coverage
+from torchstone.suites.metrics.classification import accuracy_coverage, confusions
 from torchstone.suites.pictures.conditional import (
     accuracy_against_coverage,
     class_samples,
@@ -38,7 +38,9 @@ def portraits(
     if posterior.marginal is not None:
         curves["the least likely"] = accuracy_coverage(credits, posterior.marginal)
     found["accuracy-coverage"] = accuracy_against_coverage(curves)
-    found["confusion"] = confusion_matrix(_confusions(sheet))
+    found["confusion"] = confusion_matrix(
+        confusions(sheet.y, posterior.log_prob.argmax(1), posterior.log_prob.shape[1])
+    )
     if not isinstance(model, Sampler) or space_of(model).classes is None:
         return found, ()
     try:
@@ -46,13 +48,6 @@ def portraits(
     except (ArithmeticError, ModelError, RuntimeError, ValueError) as error:  # no picture is worth the numbers
         return found, (f"Samples of its classes could not be drawn: {str(error)[:160]}",)
     return found, ()
-
-
-def _confusions(sheet: Sheet) -> Tensor:
-    """How many examples of each label (rows) were given each label (columns), ``(C, C)``."""
-    classes = sheet.posterior.log_prob.shape[1]
-    chosen = sheet.posterior.log_prob.argmax(1)
-    return torch.bincount(sheet.y * classes + chosen, minlength=classes**2).view(classes, classes)
 
 
 def _drawn(model: Sampler, data: Dataset, context: Context) -> Tensor:

@@ -13,6 +13,7 @@ __all__ = [
     "accuracy_at",
     "accuracy_coverage",
     "area_under",
+    "confusions",
     "credit",
     "label_entropy",
     "tie_averaged",
@@ -42,6 +43,15 @@ def credit(log_prob: Tensor, y: Tensor) -> Tensor:
     winners = (log_prob == best) & (best > -math.inf)
     won = winners.gather(1, y[:, None])[:, 0]
     return won.double() / winners.sum(1).clamp(min=1)
+
+
+def confusions(y: Tensor, given: Tensor, classes: int) -> Tensor:
+    """How many examples of each label (rows) were given each label (columns), ``(C, C)``.
+
+    >>> confusions(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2).tolist()
+    [[1, 0], [1, 1]]
+    """
+    return torch.bincount(y * classes + given, minlength=classes**2).view(classes, classes)
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

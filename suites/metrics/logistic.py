@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -13,6 +14,7 @@ from torchstone.suites.metrics.logistic_newton import Problem, solve_path
 
 __all__ = ["Logistic", "fit_logistic", "fit_logistics"]
 
+EASY, GAP = 0.0, 0.25  # log10: of C N that is reached from nowhere, and from one strength to the next
 BLOCK = 1 << 22  # log-probabilities that are held at once
 NEGLIGIBLE = 1e-12  # variance, over the greatest, of a direction that rounding alone has left
 
@@ -58,7 +60,7 @@ def fit_logistic(
 
     .. math:: -\frac{1}{N} \sum_n \log p(y_n | x_n) + \frac{\lVert W \rVert^2}{2 C N}
 
-    This is scikit-learn's objective divided by :math:`C N`. Adding one number to all biases changes nothing, so they are
+    This is scikit-learn's objective divided by :math:`C N`. Adding one number to all biases changes nothing: they are
     made to sum to zero. Newton's method, its systems solved by conjugate gradients behind the blocks of single classes
     of the Hessian; the gradient is in float64 and products with the Hessian are in float32. Directions in which the
     features do not vary get no weight, which is the optimum. Memory beyond the features and the results grows with
@@ -86,13 +88,23 @@ def fit_logistics(
     features = x.double()
     mean = features.mean(1, keepdim=True)
     axes = _axes(features - mean)
-    penalty = 1 / (strengths.double() * x.shape[1])
+    asked, stones = len(strengths), _stepping_stones(strengths.double(), x.shape[1])
+    penalty = 1 / (torch.cat([strengths.double(), stones]) * x.shape[1])
     found = solve_path(Problem.of((features - mean) @ axes, y, classes, penalty), tolerance, iterations)
-    weight = found.weight[..., :-1] @ axes.mT[:, None]
-    bias = found.weight[..., -1] - (weight @ mean.mT[:, None])[..., 0]
+    weight = found.weight[:, :asked, :, :-1] @ axes.mT[:, None]
+    bias = found.weight[:, :asked, :, -1] - (weight @ mean.mT[:, None])[..., 0]
     bias -= bias.mean(2, keepdim=True)
-    parts = (weight, bias, found.objective, found.gradient, found.iterations, found.converged)
+    reached = (found.objective, found.gradient, found.iterations, found.converged)
+    parts = (weight, bias, *(each[:, :asked] for each in reached))
     return [Logistic(*each) for each in zip(*parts, strict=True)]
+
+
+def _stepping_stones(strengths: Tensor, n: int) -> Tensor:
+    """Strengths between and below those that are asked for: from far away a large one takes many steps to reach."""
+    asked, low = strengths.log10(), EASY - math.log10(n)
+    count = max(0, math.ceil((float(asked.max()) - low) / GAP))
+    even = low + GAP * torch.arange(count, dtype=asked.dtype)
+    return 10 ** even[(even[:, None] - asked).abs().amin(1) > GAP / 2]
 
 
 def _axes(centred: Tensor) -> Tensor:
@@ -125,4 +137,6 @@ def _check(x: Tensor, y: Tensor, strengths: Tensor, classes: int) -> None:
     counts = torch.nn.functional.one_hot(y, classes).sum(1)
     if bool((counts == 0).any()):
         missing = (counts == 0).any(0).nonzero()[:, 0].tolist()
-        raise ValueError(f"Classes {missing} have no example, and their bias no optimum: fit the classes that are there.")
+        raise ValueError(
+            f"Classes {missing} have no example, and their bias no optimum: fit the classes that are there."
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torchstone.models import Model
-from torchstone_extension.cheats import bounds, densities, masks, samplers, sampling, state, timing, units
+from torchstone_extension.cheats import bounds, densities, encoders, masks, samplers, sampling, state, timing, units
 from torchstone_extension.fixtures import discrete, generators
 from torchstone_extension.fixtures.honest import FIXTURES, GREYS, LABELLED, STEPS
 
@@ -113,6 +113,10 @@ def _sampled_flag(number, mistake, by, cheat):
 
 def _asked_impossible(number, mistake, by, suite):
     return Entry(number, mistake, Outcome.IMPOSSIBLE, by, suite=suite)
+
+
+def _probed(outcome, number, mistake, by, cheat):
+    return Entry(number, mistake, outcome, by, cheat, suite="representation")
 
 
 def _timed_impossible(number, mistake, by):
@@ -281,6 +285,35 @@ _SAMPLERS = (
                         "the calls of its network are counted by the harness"),
     _fail(49, "takes fewer steps the more samples it is asked for", _BATCH, samplers.StepsByBatch, "denoiser"),
 )  # fmt: skip
+_FEATURES = (
+    _asked_impossible(50, "learns its features from labels", "a model without classes is fitted without labels",
+                      "representation"),
+    _asked_impossible(50, "guesses labels from the order of the training split",
+                      "an encoder is fitted on examples in a shuffled order", "representation"),
+    _probed(Outcome.FAIL, 50, "takes its features from the place of an example", "features of one example",
+            encoders.LabelsByPlace),
+    _probed(Outcome.FAIL, 50, "takes its features from the class that a batch is of", "features of one example",
+            encoders.ClassBatchNorm),
+    _asked_impossible(51, "standardises features by training and test split",
+                      "the harness standardises, by the training split", "representation"),
+    _probed(Outcome.FAIL, 51, "standardises its features by the batch", "features of one example",
+            encoders.Transductive),
+    _asked_impossible(52, "chooses the probe on the test split",
+                      "the strength is chosen on held-out training examples, and the test split is asked once",
+                      "representation"),
+    _asked_impossible(53, "shows a probe that is not linear, or wider, as linear",
+                      "the harness owns the probes, and counts the features", "representation"),
+    _probed(Outcome.FAIL, 53, "changes its weights while it is asked", "weights untouched", encoders.AdaptsToTest),
+    _asked_impossible(54, "was trained on other data, or with labels, and stands beside those that were not",
+                      "what it says it was trained on is in the contract", "representation"),
+    _probed(Outcome.FLAG, 54, "looks test examples up", "membership", encoders.LabelsLookedUp),
+    _asked_impossible(55, "is held against a probe that has not converged",
+                      "a strength whose gradient is not zero is never chosen", "representation"),
+    _asked_impossible(55, "is held against a probe at the end of its grid", "the grid grows, and says where it ends",
+                      "representation"),
+    _asked_impossible(56, "reports one lucky draw of few labels", "ten draws, the same for every model",
+                      "representation"),
+)  # fmt: skip
 _LABELS = (
     _asked_impossible(57, "turns its score round, or a score for each set, so that the area is above one half",
                       "every score is the higher the more outlying, and no area is flipped", "outliers"),
@@ -331,7 +364,7 @@ _THROUGHPUT = (
     _timed_flag(66, "is timed on a machine that throttles", "A/A", timing.Costly),
 )  # fmt: skip
 
-CATALOGUE: tuple[Entry, ...] = (*_UNITS, *_DENSITIES, *_BOUNDS, *_STATE, *_SAMPLERS, *_LABELS, *_THROUGHPUT)
+CATALOGUE: tuple[Entry, ...] = (*_UNITS, *_DENSITIES, *_BOUNDS, *_STATE, *_SAMPLERS, *_FEATURES, *_LABELS, *_THROUGHPUT)
 
 
 def table() -> str:

@@ -39,7 +39,9 @@ def test_the_gradient_vanishes_at_every_strength(n, d, scale):
     assert bool(found.converged.all()) and float(found.gradient.max()) < 1e-8
     for i, c in enumerate(SWEEP.tolist()):
         assert gradient(x, y, c, found.weight[i], found.bias[i]) < 1e-8
-        assert float(found.objective[i]) == pytest.approx(float(cost(x, y, c, found.weight[i], found.bias[i])), rel=1e-9)
+        assert float(found.objective[i]) == pytest.approx(
+            float(cost(x, y, c, found.weight[i], found.bias[i])), rel=1e-9
+        )
     assert float(found.weight.sum(1).abs().max()) < 1e-9 and float(found.bias.sum(1).abs().max()) < 1e-9
 
 

@@ -1,0 +1,1 @@
+"""How features are asked for, probed, and held against controls."""
