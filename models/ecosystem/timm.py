@@ -195,7 +195,7 @@ def _loaded(timm: Any, name: str, state: dict[str, Tensor], settings: dict[str, 
         )
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelError(
-            f"timm:{name}: the weights do not fit it, and are not loaded in part: {' '.join(str(error).split())}"
+            f"The weights do not fit {name}, and are not loaded in part: {' '.join(str(error).split())}"
         ) from error
     if classes:
         network.reset_classifier(0)  # type: ignore[operator]
@@ -235,7 +235,7 @@ def _cached(timm: Any, name: str) -> Path:
             return place
     fetch = f"on a machine with a network `hf download {config.hf_hub_id}`; " if config.hf_hub_id else ""
     raise ModelError(
-        f"timm:{name}: its weights are not on this machine, and nothing is downloaded: set model.weights=PATH to a "
+        f"The weights of {name} are not on this machine, and nothing is downloaded: set model.weights=PATH to a "
         f".safetensors file of them ({fetch}or copy them to {checkpoints}), or model.pretrained=false for random ones."
     )
 

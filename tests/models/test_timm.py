@@ -80,7 +80,7 @@ def test_weights_in_the_cache_are_found_and_nothing_else_is(tmp_path):
     from huggingface_hub import constants
 
     folder = tmp_path / "hub" / "models--timm--test_resnet.r160_in1k"
-    with pytest.raises(ModelError, match=r"timm:test_resnet: its weights are not on this machine, and nothing is down"):
+    with pytest.raises(ModelError, match=r"The weights of test_resnet are not on this machine, and nothing is down"):
         timm_encoder("test_resnet", GREY)
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("a" * 40)
@@ -98,7 +98,7 @@ def test_weights_that_fit_in_part_are_refused_with_the_keys(tmp_path):
     more = {**state, "extra.weight": torch.zeros(1)}
     for found, said in ((less, r"Missing key.*conv1\.0\.weight"), (more, r"Unexpected key.*extra\.weight")):
         save_file(found, tmp_path / "weights.safetensors")
-        with pytest.raises(ModelError, match=rf"weights do not fit it, and are not loaded in part: .*{said}"):
+        with pytest.raises(ModelError, match=rf"weights do not fit test_resnet, and are not loaded in part: .*{said}"):
             timm_encoder("test_resnet", GREY, weights=tmp_path / "weights.safetensors")
 
 
