@@ -21,13 +21,12 @@ from torchstone.suites.metrics.clustering import cluster_agreement, mixture_gain
 from torchstone.suites.metrics.knn import knn_log_prob
 from torchstone.suites.metrics.mlp import mlp_probe
 from torchstone.suites.metrics.spectrum import spectrum
-from torchstone.suites.pictures.representation import Curve
 from torchstone.suites.probing import checks
-from torchstone.suites.probing.controls import Controls, Probed, pixels, untrained, whitened
+from torchstone.suites.probing.controls import Controls, pixels, untrained, whitened
 from torchstone.suites.probing.features import Standard, feature_refusal, features_of, pretraining
-from torchstone.suites.probing.few import few_label_credits, labelled_draws
-from torchstone.suites.probing.linear import Linear, Selection, linear_probe, selection_of, shuffled_probes
+from torchstone.suites.probing.linear import Linear, Selection, selection_of, shuffled_probes
 from torchstone.suites.probing.portraits import portraits
+from torchstone.suites.probing.probes import Probes, Protocol
 from torchstone.suites.probing.sheet import Sheet
 from torchstone.suites.probing.task import Task, labels_refusal, task_of
 from torchstone.suites.probing.tuning import fine_tuned
@@ -36,6 +35,7 @@ from torchstone.suites.suite import Evaluation, Suite
 __all__ = ["Representation"]
 
 TEMPERATURE = 0.07
+SPLITS = ("train", "test")
 MOST_WHITENED = 4096  # dimensions
 
 
@@ -65,10 +65,7 @@ class Representation(Suite):
         "pixels", "pca", "kmeans", "random", "autoencoder", "vae", "inpainting", "rotation", "jigsaw", "simclr", "moco",
         "dino", "transformer_features", "diffusion_features",
     )  # fmt: skip
-    model_settings: ClassVar[Mapping[str, object]] = {
-        "decoder": "gaussian",
-        "latents": 12,
-    }  # of a vae, for its features
+    model_settings: ClassVar[Mapping[str, object]] = {"decoder": "gaussian", "latents": 12}  # of a vae
     about_labels: ClassVar[bool] = True
     metrics: ClassVar[Mapping[str, str]] = {
         "linear_probe_accuracy": "share of test labels that a linear classifier of the features gets right",
@@ -112,26 +109,31 @@ class Representation(Suite):
         """Scores from ``linear_probe_accuracy`` on; per-example columns of what each probe got right."""
         sheet, found = Sheet(context.rng("intervals", device="cpu")), {}
         before = weights(model)
-        standard, task = task_of(data, *(features_of(model, data, split, context) for split in ("train", "test")))
+        standard, task = task_of(data, *(features_of(model, data, split, context) for split in SPLITS))
         found["weights untouched"] = checks.untouched(before, model)
         found["features of one example"] = checks.independence(model, data, context)
         found["membership"] = checks.membership(model, data, standard, context)
         found["twins"] = checks.twins(data)
+        own = self._protocol.probe(task, "features", context)
         controls = self._controls(model, data, sheet, context)
-        probed = self._linear(task, controls, sheet, context)
-        found["convergence"] = checks.convergence([probed.linear, *probed.others])
+        self._linear(own, controls, sheet)
+        found["convergence"] = checks.convergence([each.linear for each in (own, *controls.all)])
         self._other_heads(task, controls, sheet, context)
-        curves = self._few(task, controls, sheet, context)
-        self._tuned(model, data, standard, probed.linear, sheet, context)
-        credits = self._shuffled(task, probed.linear, sheet, context)
+        self._few(own, controls, sheet)
+        self._tuned(model, data, standard, own.linear, sheet, context)
+        credits = self._shuffled(task, own.linear, sheet, context)
         found["shuffled labels"] = checks.shuffled(credits, task.classes)
         self._unsupervised(task, sheet, context)
-        figures = self._pictures(model, data, task, probed, curves, sheet, context)
+        figures = self._pictures(model, data, task, own, controls, sheet, context)
         flags = [told for verdict, _, told in found.values() if verdict in (Verdict.FAIL, Verdict.FLAG)]
         return Evaluation(
             tuple(sheet.scores), self._contract(model, data, task, context), data.split("test").ids, sheet.columns,
             (*flags, *sheet.notes), checks.entries(found), figures,
         )  # fmt: skip
+
+    @property
+    def _protocol(self) -> Protocol:
+        return Protocol(self.strengths, self.selection, self.labels, self.draws)
 
     def _contract(self, model: Model, data: Dataset, task: Task, context: Context) -> Flat:
         return {
@@ -140,46 +142,39 @@ class Representation(Suite):
         }  # fmt: skip
 
     def _controls(self, model: Model, data: Dataset, sheet: Sheet, context: Context) -> Controls:
-        """The tasks that the model's own is held against; a note where one cannot be had."""
-        random: list[Task] = []
+        """Probes of what the model's own features are held against; a note where there are none."""
+        random, tasks = [], []
         for place in range(self.initialisations):
             fresh = untrained(model, context.rng(f"untrained/{place}"))
             if isinstance(fresh, str):
                 sheet.note(fresh)
                 break
-            random.append(task_of(data, *(features_of(fresh, data, split, context) for split in ("train", "test")))[1])
-        fixed = {"pixels": task_of(data, *(pixels(data, split) for split in ("train", "test")))[1]}
+            tasks.append(task_of(data, *(features_of(fresh, data, split, context) for split in SPLITS))[1])
+            random.append(self._protocol.probe(tasks[-1], "random weights", context))
+        raw = [pixels(data, split) for split in SPLITS]
+        fixed = {"pixels": self._protocol.kept(task_of(data, *raw)[1], "pixels", context)}
         if data.space.dims <= MOST_WHITENED:
-            fixed["whitened"] = task_of(data, *whitened(*(pixels(data, split) for split in ("train", "test"))))[1]
+            fixed["whitened"] = self._protocol.kept(task_of(data, *whitened(*raw))[1], "whitened pixels", context)
         else:
             sheet.note(f"{data.space.dims} dimensions are too many to be whitened; that control is left out.")
-        return Controls(tuple(random), fixed)
+        return Controls(tuple(tasks), tuple(random), fixed)
 
-    def _linear(self, task: Task, controls: Controls, sheet: Sheet, context: Context) -> Probed:
-        def probe(each: Task, what: str) -> Linear:
-            context.progress(f"linear probe of {what}", 0, 1)
-            return linear_probe(each, self.strengths, self.selection, context.rng("linear", device="cpu"))
-
-        linear = probe(task, "features")
-        sheet.accuracy("linear_probe_accuracy", linear.credits, {"strength": linear.strength})
-        random = [probe(each, "random weights") for each in controls.random]
-        if random:
-            control = torch.stack([each.credits for each in random]).mean(0)
-            sheet.gain("linear_probe_gain", linear.credits, control)
-        fixed = {name: probe(each, name) for name, each in controls.fixed.items()}
-        for name, each in fixed.items():
-            sheet.accuracy("control_accuracy", each.credits, {"control": name, "strength": each.strength}, column=False)
-        if random:
-            told: Flat = {"control": "random"}
-            sheet.drawn("control_accuracy", torch.stack([each.credits for each in random]), told, column=False)
-        return Probed(linear, tuple(random), fixed)
+    def _linear(self, own: Probes, controls: Controls, sheet: Sheet) -> None:
+        sheet.accuracy("linear_probe_accuracy", own.linear.credits, {"strength": own.linear.strength})
+        if controls.random:
+            random = torch.stack([each.linear.credits for each in controls.random])
+            sheet.gain("linear_probe_gain", own.linear.credits, random.mean(0))
+            sheet.drawn("control_accuracy", random, {"control": "random"}, column=False)
+        for name, each in controls.fixed.items():
+            told: Flat = {"control": name, "strength": each.linear.strength}
+            sheet.accuracy("control_accuracy", each.linear.credits, told, column=False)
 
     def _other_heads(self, task: Task, controls: Controls, sheet: Sheet, context: Context) -> None:
         """Neighbours, and a network of one hidden layer."""
         usable = tuple(k for k in self.neighbours if k <= len(task.y))
         if left := [k for k in self.neighbours if k not in usable]:
             sheet.note(f"There are {len(task.y)} training examples, and no {left[0]} neighbours among them.")
-        votes = [_votes(each, usable) for each in (task, *controls.random)]
+        votes = [_votes(each, usable) for each in (task, *controls.tasks)]
         for place, k in enumerate(usable):
             told: Flat = {"neighbours": k}
             sheet.accuracy("knn_accuracy", votes[0][place], told)
@@ -188,33 +183,18 @@ class Representation(Suite):
         log_prob = mlp_probe(task.train, task.y, task.test, task.classes, context.rng("mlp", device="cpu"))
         sheet.accuracy("mlp_probe_accuracy", credit(log_prob, task.test_y), kind=Kind.ESTIMATE)
 
-    def _few(self, task: Task, controls: Controls, sheet: Sheet, context: Context) -> tuple[Curve, ...]:
+    def _few(self, own: Probes, controls: Controls, sheet: Sheet) -> None:
         """Probes with few labels of the features and of every control, with the same labelled examples."""
-        names = ["features", *(["random weights"] if controls.random else []), *controls.fixed]
-        means: dict[str, list[Tensor]] = {name: [] for name in names}
-        rungs = []
-        for n in sorted(set(self.labels)):
-            rows = labelled_draws(task.y, task.classes, n, self.draws, context.rng(f"labels/{n}", device="cpu"))
-            if rows is None:
-                sheet.note(
-                    f"A class has fewer than {n} training examples: there is no probe with {n} labels per class."
-                )
-                continue
-            rungs.append(n)
-            own = few_label_credits(task, rows)
-            sheet.drawn("few_label_accuracy", own, {"labels": n})
-            means["features"].append(own.mean(1))
+        for n in sorted(set(self.labels) - own.few.keys()):
+            sheet.note(f"A class has fewer than {n} training examples: no probe has {n} labels per class.")
+        for n, credits in own.few.items():
+            sheet.drawn("few_label_accuracy", credits, {"labels": n})
             if controls.random:
-                random = torch.stack([few_label_credits(each, rows) for each in controls.random]).mean(0)
-                sheet.drawn("few_label_gain", own - random, {"labels": n})
+                random = torch.stack([each.few[n] for each in controls.random]).mean(0)
+                sheet.drawn("few_label_gain", credits - random, {"labels": n})
                 sheet.drawn("few_label_control", random, {"control": "random", "labels": n}, column=False)
-                means["random weights"].append(random.mean(1))
             for name, each in controls.fixed.items():
-                credits = few_label_credits(each, rows)
-                sheet.drawn("few_label_control", credits, {"control": name, "labels": n}, column=False)
-                means[name].append(credits.mean(1))
-            context.progress("few labels", len(rungs), len(self.labels))
-        return tuple(Curve(name, rungs, torch.stack(each, 1)) for name, each in means.items() if each)
+                sheet.drawn("few_label_control", each.few[n], {"control": name, "labels": n}, column=False)
 
     def _tuned(
         self, model: Model, data: Dataset, standard: Standard, linear: Linear, sheet: Sheet, context: Context
@@ -260,11 +240,10 @@ class Representation(Suite):
         sheet.number("condition_number", shape.condition_number, "ratio", up=False)
 
     def _pictures(
-        self, model: Model, data: Dataset, task: Task, probed: Probed, curves: tuple[Curve, ...], sheet: Sheet,
-        context: Context,
-    ) -> Mapping[str, bytes]:  # fmt: skip
+        self, model: Model, data: Dataset, task: Task, own: Probes, controls: Controls, sheet: Sheet, context: Context
+    ) -> Mapping[str, bytes]:
         try:
-            return portraits(model, data, task, probed.linear, curves, probed.accuracies, context)
+            return portraits(model, data, task, own, controls, context)
         except (ArithmeticError, RuntimeError, ValueError) as error:  # no picture is worth the numbers
             sheet.note(f"Its pictures could not be drawn: {str(error)[:100]}.")
             return {}

@@ -15,9 +15,16 @@ __all__ = ["Problem", "Solution", "solve_path"]
 BLOCK = 1 << 16  # logits that are held at once: they stay in the cache of a core
 GROUP = 1 << 26  # probabilities of all rows that are held at once
 STRIDE = 4  # strengths from one that is found from its smaller neighbours alone to the next
-ROWS = 6  # times the number of features: rows that the curvature is estimated on
-STEP = 3e-6  # of the greatest weight (or of one): the next step, as the curvature tells it, of what has converged
+ROWS = 8  # times the number of features: rows that the curvature is estimated on
+CHAIN, STEP = (
+    1e-2,
+    3e-6,
+)  # of the greatest weight (or of one): the next step, as the curvature tells it, of what has converged
 INNER, HALVINGS = 200, 30  # most inner iterations, and halvings of a step
+BEYOND = 2
+LOOSE = 0.3
+LAST = 0.1
+REFRESH = 2
 SHARED = 0.1  # penalty over mean curvature above which all classes share one curvature
 
 
@@ -98,12 +105,13 @@ def solve_path(problem: Problem, tolerance: float, iterations: int) -> Solution:
     )
     place = (-problem.penalty.log()).tolist()
     order = sorted(range(count), key=lambda each: place[each])
-    known: list[int] = []
+    known: dict[int, None] = {}
     curvatures = _Curvatures({}, place)
     for level in _levels(order, problem):
-        start = torch.stack([_guess(found.weight, place, known, each) for each in level], 1)
-        _newton(problem, level, start, found, curvatures, tolerance, iterations)
-        known += level
+        start = torch.stack([_guess(found.weight, place, list(known), each) for each in level], 1)
+        aims = (math.inf, CHAIN) if len(known) < len(order[::STRIDE]) else (tolerance, STEP)
+        _newton(problem, level, start, found, curvatures, aims, iterations)
+        known |= dict.fromkeys(level)
     return found
 
 
@@ -111,7 +119,7 @@ def _levels(order: list[int], problem: Problem) -> list[list[int]]:
     """Single strengths at a distance, then those half-way between, then the others; as many at once as memory lets."""
     most = max(1, GROUP // (problem.y.numel() * problem.classes))
     levels = [[each] for each in order[::STRIDE]]
-    for rest in (order[STRIDE // 2 :: STRIDE], order[1::2]):
+    for rest in (order[::STRIDE], order[STRIDE // 2 :: STRIDE], order[1::2]):
         levels += [rest[start : start + most] for start in range(0, len(rest), most)]
     return levels
 
@@ -120,7 +128,7 @@ def _guess(weight: Tensor, place: list[float], known: list[int], target: int) ->
     """The polynomial through the nearest known solutions: a cubic between them, a line beyond them."""
     at, total = place[target], torch.zeros_like(weight[:, 0])
     beyond = all(place[each] < at for each in known)
-    near = sorted(known, key=lambda each: abs(place[each] - at))[: 2 if beyond else 4]
+    near = sorted(known, key=lambda each: abs(place[each] - at))[: BEYOND if beyond else 4]
     for each in near:
         others = [place[other] for other in near if other != each]
         total += math.prod((at - other) / (place[each] - other) for other in others) * weight[:, each]
@@ -128,18 +136,20 @@ def _guess(weight: Tensor, place: list[float], known: list[int], target: int) ->
 
 
 def _newton(
-    problem: Problem, level: list[int], weight: Tensor, found: Solution, curvatures: _Curvatures, tolerance: float,
-    iterations: int,
+    problem: Problem, level: list[int], weight: Tensor, found: Solution, curvatures: _Curvatures,
+    aims: tuple[float, float], iterations: int,
 ) -> None:  # fmt: skip
     """Newton steps on the strengths of one level, until each has converged, into ``found``."""
-    here = torch.tensor(level)
+    here, (tolerance, nearness) = torch.tensor(level), aims
+    chained = tolerance == math.inf
     point = _evaluate(problem, weight, problem.penalty[here])
-    if len(level) == 1:
+    if chained:
         curvatures.add(level[0], _inverse_curvature(problem, point.p[:, 0], float(problem.penalty[level[0]])))
+    previous = torch.full_like(found.gradient, math.inf)
     for number in range(iterations + 1):
         greatest = point.gradient.abs().amax((2, 3))
         ahead = curvatures.nearest(here)(point.gradient.float()).abs().amax((2, 3))
-        done = (greatest < tolerance) & (ahead <= STEP * weight.abs().amax((2, 3)).clamp(min=1))
+        done = (greatest < tolerance) & (ahead <= nearness * weight.abs().amax((2, 3)).clamp(min=1))
         found.weight[:, here], found.objective[:, here] = weight, point.objective
         found.gradient[:, here], found.iterations[:, here] = greatest, number
         found.converged[:, here] = done
@@ -147,15 +157,18 @@ def _newton(
         if number == iterations or not bool(left.any()):
             return
         here, weight, point = here[left], weight[:, left], point if bool(left.all()) else point.of(left)
-        forcing = _forcing(greatest[:, left], tolerance)
+        if chained and number == REFRESH:
+            curvatures.add(level[0], _inverse_curvature(problem, point.p[:, 0], float(problem.penalty[level[0]])))
+        forcing = _forcing(greatest[:, left], previous[:, here], tolerance)
+        previous[:, here] = greatest[:, left]
         step = _conjugate_gradients(problem, point, here, curvatures, forcing)
         weight, point = _search(problem, weight, problem.penalty[here], point, step)
 
 
-def _forcing(greatest: Tensor, tolerance: float) -> Tensor:
-    """To which share of the gradient a step is solved: closer and closer, but not beyond what is asked for."""
-    enough = 0.1 * tolerance / greatest.clamp(min=tolerance)
-    return greatest.sqrt().clamp(1e-3, 0.1).maximum(enough).float()
+def _forcing(greatest: Tensor, before: Tensor, tolerance: float) -> Tensor:
+    """To which share of the gradient a step is solved: as closely as the last steps lowered it (Eisenstat and Walker)."""
+    enough = min(LAST * tolerance, 1.0) / greatest.clamp(min=1e-300)
+    return (0.9 * (greatest / before).square()).clamp(1e-4, LOOSE).maximum(enough.clamp(max=LOOSE)).float()
 
 
 def _search(problem: Problem, weight: Tensor, penalty: Tensor, point: _Point, step: Tensor) -> tuple[Tensor, _Point]:

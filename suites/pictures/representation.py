@@ -25,20 +25,27 @@ NAMED = 10  # classes up to which each has a colour of its own
 @final
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Accuracies by numbers of labels per class: one draw of the labelled examples in each row, ``(R, rungs)``."""
+    """Accuracies of one set of features.
+
+    Attributes:
+        name: of the features.
+        labels: numbers of labels per class.
+        accuracies: ``(R, len(labels))``, one draw of the labelled examples in each row.
+        all_labels: the accuracy with all labels of the training split.
+    """
 
     name: str
     labels: Sequence[int]
     accuracies: Tensor
+    all_labels: float
 
 
 @encoded
-def few_label_curves(curves: Sequence[Curve], all_labels: Mapping[str, float], chance: float) -> Figure:
+def few_label_curves(curves: Sequence[Curve], chance: float) -> Figure:
     """Accuracy against labels per class: mean over the draws, and a band of one standard deviation of a draw.
 
     Args:
         curves: the model's first, then its controls.
-        all_labels: the accuracy with all labels of the training split, by the name of the curve.
         chance: one over the number of classes.
 
     Raises:
@@ -53,8 +60,7 @@ def few_label_curves(curves: Sequence[Curve], all_labels: Mapping[str, float], c
         mean, spread = curve.accuracies.mean(0), _spread(curve.accuracies)
         axes.plot(curve.labels, mean, style, color=colour, markersize=5, label=curve.name)
         axes.fill_between(curve.labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
-        if curve.name in all_labels:
-            axes.plot([last * 2.2], [all_labels[curve.name]], style[0], color=colour, markersize=6)
+        axes.plot([last * 2.2], [curve.all_labels], style[0], color=colour, markersize=6)
     axes.axhline(chance, color=GREY, linewidth=1.0, linestyle=":")
     axes.text(curves[0].labels[0], chance, " chance", va="bottom", fontsize=8.5, color=GREY)
     ticks = list(curves[0].labels)

@@ -14,10 +14,10 @@ from torchstone.models.model import Model
 from torchstone.models.randomness import seeded
 from torchstone.models.training import out_of_reach, reset
 from torchstone.suites.data.dataset import Dataset
-from torchstone.suites.probing.linear import Linear
+from torchstone.suites.probing.probes import Probes
 from torchstone.suites.probing.task import Task
 
-__all__ = ["Controls", "Probed", "pixels", "untrained", "whitened"]
+__all__ = ["Controls", "pixels", "untrained", "whitened"]
 
 SMALL = 1e-6  # of the largest standard deviation: directions that vary less carry rounding
 
@@ -25,33 +25,22 @@ SMALL = 1e-6  # of the largest standard deviation: directions that vary less car
 @final
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """The tasks beside the model's own: of networks with random weights, and of features that nobody learns."""
+    """What the model's own features are held against.
 
-    random: tuple[Task, ...]
-    fixed: Mapping[str, Task]
+    Attributes:
+        tasks: features of the same network with random weights, several times.
+        random: the probes of each of these.
+        fixed: the probes of features that nobody learns, by name.
+    """
 
-
-@final
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """The linear probes of the features, and of all controls."""
-
-    linear: Linear
-    random: tuple[Linear, ...]
-    fixed: Mapping[str, Linear]
+    tasks: tuple[Task, ...]
+    random: tuple[Probes, ...]
+    fixed: Mapping[str, Probes]
 
     @property
-    def others(self) -> tuple[Linear, ...]:
-        """Those of all controls."""
+    def all(self) -> tuple[Probes, ...]:
+        """The probes of all of them."""
         return *self.random, *self.fixed.values()
-
-    @property
-    def accuracies(self) -> dict[str, float]:
-        """The accuracy of each with all labels, random networks together."""
-        found = {"features": float(self.linear.credits.mean())}
-        if self.random:
-            found["random weights"] = float(torch.stack([each.credits for each in self.random]).mean())
-        return found | {name: float(each.credits.mean()) for name, each in self.fixed.items()}
 
 
 def pixels(data: Dataset, split: str) -> Tensor:

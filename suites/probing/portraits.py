@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from torchstone.suites.pictures.representation import (
     nearest_examples,
     view_similarity,
 )
+from torchstone.suites.probing.controls import Controls
 from torchstone.suites.probing.features import ask_features
-from torchstone.suites.probing.linear import Linear
+from torchstone.suites.probing.probes import Probes
 from torchstone.suites.probing.task import Task
 
 __all__ = ["portraits"]
@@ -35,17 +36,28 @@ SINGULAR = 1e-9
 
 
 def portraits(
-    model: Model, data: Dataset, task: Task, linear: Linear, curves: Sequence[Curve], all_labels: Mapping[str, float],
-    context: Context,
-) -> dict[str, bytes]:  # fmt: skip
+    model: Model, data: Dataset, task: Task, own: Probes, controls: Controls, context: Context
+) -> dict[str, bytes]:
     """PNG files by name."""
-    found = {"confusion": confusion_matrix(confusions(task.test_y, linear.log_prob.argmax(1), task.classes))}
-    if curves and curves[0].labels:
-        found["few-labels"] = few_label_curves(curves, all_labels, 1 / task.classes)
+    given = own.linear.log_prob.argmax(1)
+    found = {"confusion": confusion_matrix(confusions(task.test_y, given, task.classes))}
+    if own.few:
+        groups = {"features": (own,), "random weights": controls.random, "pixels": (controls.fixed["pixels"],)}
+        if "whitened" in controls.fixed:
+            groups["whitened pixels"] = (controls.fixed["whitened"],)
+        curves = [_curve(name, probes) for name, probes in groups.items() if probes]
+        found["few-labels"] = few_label_curves(curves, 1 / task.classes)
     found["features"] = feature_map(_maps(task, context), task.test_y[:SHOWN], task.classes)
     found["neighbours"] = _neighbours(data, task)
     found["views"] = view_similarity(_views(model, data, context))
     return found
+
+
+def _curve(name: str, probes: Sequence[Probes]) -> Curve:
+    """Accuracies by labels, with the mean credits of several probes."""
+    few = [torch.stack([each.few[n] for each in probes]).mean((0, 2)) for n in probes[0].few]
+    everything = float(torch.stack([each.linear.credits for each in probes]).mean())
+    return Curve(name, tuple(probes[0].few), torch.stack(few, 1), everything)
 
 
 def _maps(task: Task, context: Context) -> dict[str, Tensor]:

@@ -281,9 +281,10 @@ def test_a_network_that_cannot_be_reset_has_no_control_and_says_which_weight():
         def __init__(self):
             super().__init__()
             self.space, self.table = Space((2,), Discrete(3)), nn.Parameter(torch.ones(2))
+            self.mix = nn.Linear(2, 2)
 
         def encode(self, x):
-            return x * self.table
+            return self.mix(x * self.table)
 
     told = untrained(Holds(), generator(0, "untrained"))
     assert "keeps table" in told and "reset_parameters" in told

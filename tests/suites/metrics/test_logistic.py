@@ -73,7 +73,7 @@ def test_the_same_strength_is_chosen():
 
 
 def test_two_classes_are_the_binary_regression_of_twice_the_strength():
-    """Softmax weights +-v cost ||v||^2, where the one vector w = 2 v of the logistic function would cost ||w||^2 / 2."""
+    """Softmax weights +-v cost ||v||^2, where the one vector w = 2 v of a logistic function would cost ||w||^2 / 2."""
     x, y = problem(200, 5, classes=2, scale=0.3)
     found = fit_logistic(x, y, torch.tensor([0.5], dtype=F64), 2)
     w, b = (2 * each[0, 1] for each in (found.weight, found.bias))
