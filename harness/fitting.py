@@ -36,8 +36,8 @@ def fit(model: Trainable, data: Dataset, steps: int, seed: int, progress: Callab
     if isinstance(model, torch.nn.Module):
         model.train()
     with seeded(generator(seed, "fit/global")):
-        splits = [_shown(model, data.split(name), seed) for name in ("train", "validation")]
-        model.fit(*splits, budget, rng=generator(seed, "fit"))
+        train, validation = (_shown(model, data.split(name), seed) for name in ("train", "validation"))
+        model.fit(train, validation, budget, rng=generator(seed, "fit"))
     if isinstance(model, torch.nn.Module):
         model.eval()
 

@@ -253,5 +253,5 @@ def _votes(task: Task, neighbours: tuple[int, ...]) -> Tensor:
     """Credits of the neighbours' votes, ``(K, N)``."""
     if not neighbours:
         return torch.zeros(0, len(task.test_y))
-    votes = knn_log_prob(task.train, task.y, task.test, task.classes, neighbours, TEMPERATURE)
+    votes = knn_log_prob(task.train, task.y, task.test, task.classes, k=neighbours, temperature=TEMPERATURE)
     return torch.stack([credit(each, task.test_y) for each in votes])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import final
 
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor
 
 from torchstone.suites.metrics.classification import credit
-from torchstone.suites.metrics.logistic_newton import Problem, solve_path
+from torchstone.suites.metrics.logistic_newton import solve_path
+from torchstone.suites.metrics.logistic_objective import Problem
 
 __all__ = ["Logistic", "fit_logistic", "fit_logistics"]
 
-EASY, GAP = 0.0, 0.25  # log10: of C N that is reached from nowhere, and from one strength to the next
 BLOCK = 1 << 22  # log-probabilities that are held at once
 NEGLIGIBLE = 1e-12  # variance, over the greatest, of a direction that rounding alone has left
 
@@ -49,7 +48,7 @@ class Logistic:
     def credits(self, x: Tensor, y: Tensor) -> Tensor:
         """``(S, N)`` what each answer is worth, as `credit` says it, a block of examples at a time."""
         size = max(1, BLOCK // self.bias.numel())
-        blocks = zip(x.split(size), y.split(size), strict=True)
+        blocks = ((x[start : start + size], y[start : start + size]) for start in range(0, len(x), size))
         return torch.cat([torch.stack([credit(one, b) for one in self.log_prob(a)]) for a, b in blocks], 1)
 
 
@@ -60,10 +59,10 @@ def fit_logistic(
 
     .. math:: -\frac{1}{N} \sum_n \log p(y_n | x_n) + \frac{\lVert W \rVert^2}{2 C N}
 
-    This is scikit-learn's objective divided by :math:`C N`. Adding one number to all biases changes nothing: they are
-    made to sum to zero. Newton's method, its systems solved by conjugate gradients behind the blocks of single classes
-    of the Hessian; the gradient is in float64 and products with the Hessian are in float32. Directions in which the
-    features do not vary get no weight, which is the optimum. Memory beyond the features and the results grows with
+    This is scikit-learn's objective divided by :math:`C N`. Adding one number to all biases changes nothing, so they
+    are made to sum to zero. Newton's method, its systems solved by conjugate gradients behind the blocks of single
+    classes of the Hessian; the gradient is in float64 and products with the Hessian are in float32. Directions in which
+    the features do not vary get no weight, which is the optimum. Memory beyond the features and the results grows with
     examples times classes, and by no more than 512 MB with the strengths.
 
     Args:
@@ -88,23 +87,13 @@ def fit_logistics(
     features = x.double()
     mean = features.mean(1, keepdim=True)
     axes = _axes(features - mean)
-    asked, stones = len(strengths), _stepping_stones(strengths.double(), x.shape[1])
-    penalty = 1 / (torch.cat([strengths.double(), stones]) * x.shape[1])
+    penalty = 1 / (strengths.double() * x.shape[1])
     found = solve_path(Problem.of((features - mean) @ axes, y, classes, penalty), tolerance, iterations)
-    weight = found.weight[:, :asked, :, :-1] @ axes.mT[:, None]
-    bias = found.weight[:, :asked, :, -1] - (weight @ mean.mT[:, None])[..., 0]
+    weight = found.weight[..., :-1] @ axes.mT[:, None]
+    bias = found.weight[..., -1] - (weight @ mean.mT[:, None])[..., 0]
     bias -= bias.mean(2, keepdim=True)
-    reached = (found.objective, found.gradient, found.iterations, found.converged)
-    parts = (weight, bias, *(each[:, :asked] for each in reached))
+    parts = (weight, bias, found.objective, found.gradient, found.iterations, found.converged)
     return [Logistic(*each) for each in zip(*parts, strict=True)]
-
-
-def _stepping_stones(strengths: Tensor, n: int) -> Tensor:
-    """Strengths between and below those that are asked for: from far away a large one takes many steps to reach."""
-    asked, low = strengths.log10(), EASY - math.log10(n)
-    count = max(0, math.ceil((float(asked.max()) - low) / GAP))
-    even = low + GAP * torch.arange(count, dtype=asked.dtype)
-    return 10 ** even[(even[:, None] - asked).abs().amin(1) > GAP / 2]
 
 
 def _axes(centred: Tensor) -> Tensor:
@@ -117,7 +106,8 @@ def _axes(centred: Tensor) -> Tensor:
         vectors = centred.mT @ rows
     kept = max(1, int((values > NEGLIGIBLE * values[:, -1:].clamp(min=1e-300)).sum(1).max()))
     vectors = vectors[..., -kept:]
-    return vectors if n >= width else torch.linalg.qr(vectors)[0]
+    found: Tensor = vectors if n >= width else torch.linalg.qr(vectors)[0]
+    return found
 
 
 def _check(x: Tensor, y: Tensor, strengths: Tensor, classes: int) -> None:

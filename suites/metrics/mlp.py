@@ -61,7 +61,7 @@ def _fitted(x: Tensor, y: Tensor, classes: int, decay: float, rng: torch.Generat
 
 @torch.no_grad()
 def _log_prob(network: nn.Sequential, x: Tensor) -> Tensor:
-    return torch.cat([network(part).double().log_softmax(1) for part in x.split(4096)])
+    return torch.cat([network(part).double().log_softmax(1) for part in torch.split(x, 4096)])
 
 
 def _right(network: nn.Sequential, x: Tensor, y: Tensor) -> float:

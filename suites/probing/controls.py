@@ -75,7 +75,7 @@ def untrained(model: Model, rng: torch.Generator) -> Model | str:
     control too good, so one that keeps a parameter of its own without that method has none.
     """
     name = type(model).__name__
-    if not isinstance(model, nn.Module) or not any(True for _ in (*model.parameters(), *model.buffers())):
+    if not isinstance(model, nn.Module) or not model.state_dict():
         return f"{name} has learned nothing that could be undone, so it has no control of random weights."
     try:
         fresh = copy.deepcopy(model)

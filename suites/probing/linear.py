@@ -141,7 +141,7 @@ def _tried(task: Task, strengths: Tensor, rows: Sequence[Tensor], found: dict[fl
     converged, n = torch.ones(len(strengths), dtype=torch.bool), 0
     for held in rows:
         fitted = fit_logistic(task.train[~held], task.y[~held], strengths, task.classes)
-        for x, y in zip(task.train[held].split(BLOCK), task.y[held].split(BLOCK), strict=True):
+        for x, y in zip(torch.split(task.train[held], BLOCK), torch.split(task.y[held], BLOCK), strict=True):
             log_prob = fitted.log_prob(x)
             credits += torch.stack([credit(each, y).sum() for each in log_prob])
             nats += log_prob[:, torch.arange(len(y)), y].sum(1)

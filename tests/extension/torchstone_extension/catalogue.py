@@ -309,7 +309,7 @@ _FEATURES = (
     _probed(Outcome.FLAG, 54, "looks test examples up", "membership", encoders.LabelsLookedUp),
     _asked_impossible(55, "is held against a probe that has not converged",
                       "a strength whose gradient is not zero is never chosen", "representation"),
-    _asked_impossible(55, "is held against a probe at the end of its grid", "the grid grows, and says where it ends",
+    _asked_impossible(55, "stands beside a probe at the end of its grid", "the grid grows, and says where it ends",
                       "representation"),
     _asked_impossible(56, "reports one lucky draw of few labels", "ten draws, the same for every model",
                       "representation"),

@@ -73,7 +73,7 @@ def test_the_same_strength_is_chosen():
 
 
 def test_two_classes_are_the_binary_regression_of_twice_the_strength():
-    """Softmax weights +-v cost ||v||^2, where the one vector w = 2 v of a logistic function would cost ||w||^2 / 2."""
+    """Softmax weights +-v cost ||v||^2, where the vector w = 2 v of the logistic function costs ||w||^2 / 2."""
     x, y = problem(200, 5, classes=2, scale=0.3)
     found = fit_logistic(x, y, torch.tensor([0.5], dtype=F64), 2)
     w, b = (2 * each[0, 1] for each in (found.weight, found.bias))
@@ -161,7 +161,7 @@ def test_credits_come_in_blocks(monkeypatch):
 def test_blocks_of_rows_and_groups_of_strengths_change_nothing(monkeypatch):
     x, y = problem()
     whole = fit_logistic(x, y, SWEEP[:8], 4)
-    monkeypatch.setattr("torchstone.suites.metrics.logistic_newton.BLOCK", 999)
+    monkeypatch.setattr("torchstone.suites.metrics.logistic_objective.BLOCK", 999)
     monkeypatch.setattr("torchstone.suites.metrics.logistic_newton.GROUP", 2400)
     assert torch.allclose(whole.weight, fit_logistic(x, y, SWEEP[:8], 4).weight, atol=1e-5)
 
