@@ -10,7 +10,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchstone.suites.metrics.logistic_objective import Point, Problem, centred, curve, evaluate
+from torchstone.suites.metrics.logistic_objective import (
+    Point,
+    Problem,
+    centred,
+    curve,
+    evaluate,
+    hessian_fits,
+    newton_step,
+)
 
 __all__ = ["Solution", "solve_path"]
 
@@ -23,6 +31,7 @@ APART = 0.2  # in logarithms of strengths: least distance of those that a guess 
 CHAIN, STEP = 1e-2, 3e-6  # of the greatest weight (or of one): the next step, as the curvature tells it, that is none
 FIRST, LOOSE, LAST = 0.03, 0.3, 0.1  # shares of a gradient that a step may leave: at first, ever, and of the tolerance
 INNER, HALVINGS = 200, 30  # most inner iterations, and halvings of a step
+PATIENCE = 6  # steps after which a small problem is solved by its Hessian itself
 SHARED = 0.3  # penalty over mean curvature above which all classes share one curvature
 
 
@@ -137,7 +146,10 @@ def _newton(
         before = previous[:, here] if number else greatest[:, left] / (FIRST / 0.9) ** 0.5
         forcing = _forcing(greatest[:, left], before, tolerance)
         previous[:, here] = greatest[:, left]
-        step = _conjugate_gradients(problem, point, here, curvatures, forcing)
+        if number >= PATIENCE and hessian_fits(problem):
+            step = newton_step(problem, point, problem.penalty[here])
+        else:
+            step = _conjugate_gradients(problem, point, here, curvatures, forcing)
         weight, point = _search(problem, weight, problem.penalty[here], point, step)
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-__all__ = ["Point", "Problem", "centred", "curve", "evaluate"]
+__all__ = ["Point", "Problem", "centred", "curve", "evaluate", "hessian_fits", "newton_step"]
 
 BLOCK = 1 << 16  # logits that are held at once: they stay in the cache of a core
+MOST_WEIGHTS = 1 << 10  # of a fit whose Hessian is written down
 SMALL = 1 << 18  # numbers in features that are double throughout
 
 
@@ -113,3 +114,35 @@ def curve(problem: Problem, p: Tensor, free: Tensor, v: Tensor) -> Tensor:
 def centred(weight: Tensor) -> Tensor:
     """Weights that sum to zero over the classes, as those of the optimum do."""
     return weight - weight.mean(2, keepdim=True)
+
+
+def hessian_fits(problem: Problem) -> bool:
+    """Whether a Hessian is small enough to be written down: where classes are all but told apart nothing else helps."""
+    return problem.half.dtype == torch.double and problem.classes * problem.x.shape[2] <= MOST_WEIGHTS
+
+
+def newton_step(problem: Problem, point: Point, penalty: Tensor) -> Tensor:
+    """Minus the inverse Hessian times the gradient, of every fit by itself, like the weights."""
+    step = torch.empty_like(point.gradient)
+    replicas, strengths, classes, width = step.shape
+    for replica in range(replicas):
+        for place in range(strengths):
+            hessian = _hessian(
+                problem.x[replica], point.p[replica, place], problem.free(penalty[place : place + 1])[0, 0]
+            )
+            solved = torch.cholesky_solve(point.gradient[replica, place].view(-1, 1), torch.linalg.cholesky(hessian))
+            step[replica, place] = -solved.view(classes, width)
+    return centred(step)
+
+
+def _hessian(x: Tensor, p: Tensor, free: Tensor) -> Tensor:
+    """``(K D, K D)`` of one fit; what all classes may add to their biases, which changes nothing, costs one here."""
+    n, width = x.shape
+    classes, rest = len(p), torch.stack([p[torch.arange(len(p)) != k].sum(0) for k in range(len(p))])
+    blocks = torch.empty(classes, width, classes, width, dtype=x.dtype)
+    for k in range(classes):
+        mass = -p[k] * p
+        mass[k] = p[k] * rest[k]
+        blocks[k] = ((mass[:, None] * x.T) @ x / n).transpose(0, 1)
+    blocks[:, -1, :, -1] += 1
+    return blocks.view(classes * width, -1) + torch.diag(free.repeat(classes))

@@ -189,3 +189,34 @@ def test_bad_input_is_a_sentence(change, words):
     x, y = problem(40, 3)
     with pytest.raises(ValueError, match=words):
         fit_logistic(*change(x, y, SWEEP), 4)
+
+
+def test_classes_that_are_all_but_told_apart_have_an_optimum_too():
+    """Most of ten classes lie apart and a few examples lie amiss: weights grow far before the penalty stops them."""
+    rng = torch.Generator().manual_seed(3)
+    y = torch.arange(400) % 10
+    x = torch.randn(400, 12, generator=rng, dtype=F64) + 6 * torch.eye(10, 12, dtype=F64)[y]
+    y[:7] = torch.randint(10, (7,), generator=rng)
+    found = fit_logistic(x, y, SWEEP, 10)
+    assert bool(found.converged.all()) and float(found.gradient.max()) < 1e-8
+    for i in range(len(SWEEP)):
+        assert gradient(x, y, float(SWEEP[i]), found.weight[i], found.bias[i]) < 1e-8
+
+
+def test_the_written_hessian_is_the_derivative_of_the_gradient():
+    from torchstone.suites.metrics.logistic_objective import Problem, _hessian, curve, evaluate
+
+    x, y = problem(30, 3, classes=3, scale=1.0)
+    given = Problem.of(x[None], y[None], 3, torch.tensor([0.1], dtype=F64))
+    rng = torch.Generator().manual_seed(0)
+    weight, way = (torch.randn(1, 1, 3, 4, generator=rng, dtype=F64) for _ in range(2))
+    point, free = evaluate(given, weight, given.penalty), given.free(given.penalty)
+    product = _hessian(given.x[0], point.p[0, 0], free[0, 0]) @ way.flatten()
+    shared = torch.zeros(3, 4, dtype=F64)
+    shared[:, -1] = way[0, 0, :, -1].sum()  # what it adds for biases that all classes share
+    torch.testing.assert_close(product.view(3, 4) - shared, curve(given, point.p, free, way)[0, 0])
+    step = 1e-6 * way
+    change = (
+        evaluate(given, weight + step, given.penalty).gradient - evaluate(given, weight - step, given.penalty).gradient
+    )
+    torch.testing.assert_close(change[0, 0] / 2e-6, curve(given, point.p, free, way)[0, 0], rtol=1e-6, atol=1e-8)
