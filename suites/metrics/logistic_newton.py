@@ -25,8 +25,8 @@ __all__ = ["Solution", "solve_path"]
 GROUP = 1 << 26  # probabilities of all rows that are held at once
 RUNG = 10.0  # factor of the penalty from one rung of the ladder to the next
 ROWS = 6  # times the number of features: rows that the curvature is estimated on
-GAP = 1e-7  # times the tolerance: how far an objective may be above its least, as the curvature tells it, nats
-REFRESH = 2  # steps of a rung after which it is estimated again
+GAP = 1e-6  # times the tolerance: how far an objective may be above its least, as the curvature tells it, nats
+ENOUGH = 4  # strengths that were solved, for rungs to be no longer looked at
 APART = 0.2  # in logarithms of strengths: least distance of those that a guess is made of
 CHAIN, STEP = 1e-2, 3e-6  # of the greatest weight (or of one): the next step, as the curvature tells it, that is none
 FIRST, LOOSE, LAST = 0.03, 0.3, 0.1  # shares of a gradient that a step may leave: at first, ever, and of the tolerance
@@ -74,7 +74,9 @@ def solve_path(problem: Problem, tolerance: float, iterations: int) -> Solution:
     known: list[int] = []
     curvatures = _Curvatures({}, place)
     for level in [[rung] for rung in range(count, total)] + _levels(problem, count):
-        start = torch.stack([_guess(found.weight, place, known, each) for each in level], 1)
+        solved = [each for each in known if each < count]
+        near = solved if len(solved) >= ENOUGH else known
+        start = torch.stack([_guess(found.weight, place, near, each) for each in level], 1)
         aims = (tolerance, STEP) if level[0] < count else (math.inf, CHAIN)
         _newton(problem, level, start, found, curvatures, aims, iterations)
         known += level
@@ -139,10 +141,10 @@ def _newton(
         found.converged[:, here] = done
         left = ~done.all(0)
         if number == iterations or not bool(left.any()):
+            if rung:
+                curvatures.add(level[0], _inverse_curvature(problem, point.p[:, 0], float(problem.penalty[level[0]])))
             return
         here, weight, point = here[left], weight[:, left], point if bool(left.all()) else point.of(left)
-        if rung and number == REFRESH:
-            curvatures.add(level[0], _inverse_curvature(problem, point.p[:, 0], float(problem.penalty[level[0]])))
         before = previous[:, here] if number else greatest[:, left] / (FIRST / 0.9) ** 0.5
         forcing = _forcing(greatest[:, left], before, tolerance)
         previous[:, here] = greatest[:, left]
