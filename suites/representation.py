@@ -163,7 +163,7 @@ class Representation(Suite):
         sheet.accuracy("linear_probe_accuracy", own.linear.credits, {"strength": own.linear.strength})
         if controls.random:
             random = torch.stack([each.linear.credits for each in controls.random])
-            sheet.gain("linear_probe_gain", own.linear.credits, random.mean(0))
+            sheet.gain("linear_probe_gain", own.linear.credits, random)
             sheet.drawn("control_accuracy", random, {"control": "random"}, column=False)
         for name, each in controls.fixed.items():
             told: Flat = {"control": name, "strength": each.linear.strength}
@@ -179,7 +179,7 @@ class Representation(Suite):
             told: Flat = {"neighbours": k}
             sheet.accuracy("knn_accuracy", votes[0][place], told)
             if len(votes) > 1:
-                sheet.gain("knn_gain", votes[0][place], torch.stack([each[place] for each in votes[1:]]).mean(0), told)
+                sheet.gain("knn_gain", votes[0][place], torch.stack([each[place] for each in votes[1:]]), told)
         log_prob = mlp_probe(task.train, task.y, task.test, task.classes, context.rng("mlp", device="cpu"))
         sheet.accuracy("mlp_probe_accuracy", credit(log_prob, task.test_y), kind=Kind.ESTIMATE)
 
@@ -190,9 +190,9 @@ class Representation(Suite):
         for n, credits in own.few.items():
             sheet.drawn("few_label_accuracy", credits, {"labels": n})
             if controls.random:
-                random = torch.stack([each.few[n] for each in controls.random]).mean(0)
-                sheet.drawn("few_label_gain", credits - random, {"labels": n})
-                sheet.drawn("few_label_control", random, {"control": "random", "labels": n}, column=False)
+                random = torch.stack([each.few[n] for each in controls.random])
+                sheet.drawn("few_label_gain", credits, {"labels": n}, controls=random)
+                sheet.drawn("few_label_control", random.mean(0), {"control": "random", "labels": n}, column=False)
             for name, each in controls.fixed.items():
                 sheet.drawn("few_label_control", each.few[n], {"control": name, "labels": n}, column=False)
 
@@ -220,7 +220,7 @@ class Representation(Suite):
             "shuffled_label_accuracy", float(each.mean()), "accuracy", up=False, stderr=error, n=test.shape[1],
             parameters=told, kind=Kind.ESTIMATE,
         )  # fmt: skip
-        sheet.gain("selectivity", linear.train_credits, train.mean(0), column=False)
+        sheet.gain("selectivity", linear.train_credits, train, column=False)
         return test
 
     def _unsupervised(self, task: Task, sheet: Sheet, context: Context) -> None:

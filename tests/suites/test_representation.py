@@ -35,6 +35,7 @@ from torchstone.suites.probing.features import Standard, features_of
 from torchstone.suites.probing.few import few_label_credits, labelled_draws
 from torchstone.suites.probing.linear import grid, linear_probe, selection_of, shuffled_probes
 from torchstone.suites.probing.portraits import portraits
+from torchstone.suites.probing.sheet import Sheet
 from torchstone.suites.probing.task import Task, labels_refusal, task_of
 from torchstone.suites.representation import Representation
 
@@ -488,3 +489,19 @@ def test_pictures_are_drawn(data):
         "neighbours",
         "views",
     }
+
+
+def test_the_error_of_a_gain_is_that_of_other_examples_and_of_other_controls():
+    """Three controls right in 20, 40 and 60 % of four times five examples, and a model that is always right."""
+    sheet = Sheet(generator(0, "intervals"))
+    controls = torch.tensor([[1.0] + [0.0] * 4, [1.0] * 2 + [0.0] * 3, [1.0] * 3 + [0.0] * 2]).repeat(1, 4)
+    sheet.gain("gain", torch.ones(20), controls)
+    paired = float((1 - controls.mean(0)).std()) / 20**0.5
+    assert math.isclose(sheet.scores[0].value, 0.6, rel_tol=1e-6)
+    assert math.isclose(sheet.scores[0].stderr, math.sqrt(paired**2 + 0.04 / 3), rel_tol=1e-6)
+    sheet.gain("gain", torch.ones(20), controls[:1])
+    assert math.isclose(sheet.scores[1].stderr, float(controls[0].std()) / 20**0.5, rel_tol=1e-6)
+    sheet.drawn("gain", torch.ones(3, 20), {}, controls=controls[:, None].expand(3, 3, 20))
+    assert sheet.scores[2].stderr > sheet.scores[0].stderr * 0.9
+    for score_, column in zip(sheet.scores, ("gain",), strict=False):
+        assert math.isclose(float(sheet.columns[column].mean()), score_.value, rel_tol=1e-6)
