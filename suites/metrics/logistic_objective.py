@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["Point", "Problem", "centred", "curve", "evaluate", "hessian_fits", "newton_step"]
 
-BLOCK = 1 << 16  # logits that are held at once: they stay in the cache of a core
+BLOCK, ROWS = 1 << 16, 1024  # logits and rows that are held at once: they stay in the cache of a core
 MOST_WEIGHTS = 1 << 10  # of a fit whose Hessian is written down
 SMALL = 1 << 18  # numbers in features that are double throughout
 
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
     def blocks(self, strengths: int) -> list[slice]:
         """Blocks of rows whose logits of so many strengths are held at once."""
-        size = max(1, BLOCK // (len(self.x) * self.classes * strengths))
+        size = min(ROWS, max(1, BLOCK // (len(self.x) * self.classes * strengths)))
         return [slice(start, start + size) for start in range(0, self.x.shape[1], size)]
 
     def free(self, penalty: Tensor) -> Tensor:
