@@ -87,6 +87,8 @@ def membership(model: Model, data: Dataset, standard: Standard, context: Context
     its features jump. What a network has learned of examples by being trained on them moves nothing so far, and is not
     seen here.
     """
+    if not len(data.split("validation")):
+        return Verdict.NOT_APPLICABLE, Grade.DECLARED, "There are no validation examples to hold test examples against."
     test, validation = (_moved(model, data, split, standard, context) for split in ("test", "validation"))
     usual = float(validation.amax())
     jumps = int((test > max(JUMP * usual, SMALL)).sum())

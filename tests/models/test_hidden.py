@@ -68,7 +68,7 @@ def test_the_module_is_run_as_it_is_asked_to_be_and_no_hook_stays():
 
 def test_layer_features_keep_the_contract_and_gradients_pass():
     model = LayerFeatures(network().float(), FLAT, layer="first")
-    assert "features are vectors" in check_model(model) and capabilities(model) == ("Encoder",)
+    assert "features are vectors" in check_model(model) and capabilities(model) == ("Encoder", "Pretrained")
     model.encode(torch.rand((3, 6))).square().sum().backward()
     assert model.module.first.weight.grad is not None
     assert state_digest(model) is not None and copy.deepcopy(model).module is not model.module
@@ -194,3 +194,11 @@ def test_images_of_colour_give_features_too():
     x = torch.randint(256, (2, 3, 32, 32))
     assert DiffusionFeatures(space, width=8, block=1, blocks=1).encode(x).shape == (2, 8)
     assert TransformerFeatures(space, width=8, depth=1, block=1).encode(x).shape == (2, 8)
+
+
+def test_what_the_module_was_trained_on_is_said_or_said_not_to_be_said():
+    space = Space((3,), Continuous(0.0, 1.0))
+    silent, told = (
+        LayerFeatures(nn.Linear(3, 2), space, layer="", **more) for more in ({}, {"pretraining": "a million faces"})
+    )
+    assert (silent.pretraining, told.pretraining) == ("not said", "a million faces")

@@ -49,7 +49,7 @@ def drawn(name: str = "test_resnet", space: Space = GREY, seed: int = 0, **setti
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_the_contract_and_gives_each_example_its_own_features(name, space):
     model = drawn(name, space)
-    assert "features are vectors" in check_model(model) and capabilities(model) == ("Encoder",)
+    assert "features are vectors" in check_model(model) and capabilities(model) == ("Encoder", "Pretrained")
     assert model.space.classes is None
     x = torch.randint(17, (3, 8, 8)) if space is GREY else 2 * torch.rand((3, 3, 32, 32)) - 1
     model = model.double()
@@ -64,6 +64,8 @@ def test_weights_of_a_file_give_the_features_that_timm_gives(name, classes, tmp_
     """Whatever classifier the weights come with; it is taken off once everything has been loaded."""
     other = network(name, classes)
     model = timm_encoder(name, GREY, weights=saved(other, tmp_path / "weights.safetensors"), size=SIZE)
+    assert model.pretraining == f"weights of timm's {name}"
+    assert timm_encoder(name, GREY, pretrained=False, size=SIZE).pretraining == ""
     images = model.images(torch.randint(17, (2, 8, 8)))
     expected = other.forward_head(other.forward_features(images), pre_logits=True)
     torch.testing.assert_close(model.network(images), expected)
