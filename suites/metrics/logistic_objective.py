@@ -11,6 +11,7 @@ __all__ = ["Point", "Problem", "centred", "curve", "evaluate", "hessian_fits", "
 
 BLOCK, ROWS = 1 << 16, 1024  # logits and rows that are held at once: they stay in the cache of a core
 MOST_WEIGHTS = 1 << 10  # of a fit whose Hessian is written down
+ROUNDING = 1e-13  # of the greatest curvature
 SMALL = 1 << 18  # numbers in features that are double throughout
 
 
@@ -130,9 +131,19 @@ def newton_step(problem: Problem, point: Point, penalty: Tensor) -> Tensor:
             hessian = _hessian(
                 problem.x[replica], point.p[replica, place], problem.free(penalty[place : place + 1])[0, 0]
             )
-            solved = torch.cholesky_solve(point.gradient[replica, place].view(-1, 1), torch.linalg.cholesky(hessian))
+            solved = _solved(hessian, point.gradient[replica, place].flatten())
             step[replica, place] = -solved.view(classes, width)
     return centred(step)
+
+
+def _solved(hessian: Tensor, gradient: Tensor) -> Tensor:
+    """The inverse of the Hessian times the gradient; where rounding leaves no curvature, as little as it can tell."""
+    factor, failed = torch.linalg.cholesky_ex(hessian)
+    if not int(failed):
+        return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
+    values, vectors = torch.linalg.eigh(hessian)
+    found: Tensor = vectors @ ((vectors.T @ gradient) / values.clamp(min=ROUNDING * float(values[-1])))
+    return found
 
 
 def _hessian(x: Tensor, p: Tensor, free: Tensor) -> Tensor:

@@ -28,7 +28,10 @@ from torchstone.suites.audits.state import weights
 from torchstone.suites.context import Context
 from torchstone.suites.data import Dataset
 from torchstone.suites.data.embedded import digits
-from torchstone.suites.probing import checks
+from torchstone.suites.metrics.classification import credit
+from torchstone.suites.metrics.knn import knn_log_prob
+from torchstone.suites.metrics.spectrum import spectrum
+from torchstone.suites.probing import checks, probes, tuning
 from torchstone.suites.probing import linear as linear_module
 from torchstone.suites.probing.controls import untrained, whitened
 from torchstone.suites.probing.features import Standard, features_of
@@ -505,3 +508,77 @@ def test_the_error_of_a_gain_is_that_of_other_examples_and_of_other_controls():
     assert sheet.scores[2].stderr > sheet.scores[0].stderr * 0.9
     for score_, column in zip(sheet.scores, ("gain",), strict=False):
         assert math.isclose(float(sheet.columns[column].mean()), score_.value, rel_tol=1e-6)
+
+
+def test_numbers_of_the_record_are_those_of_the_pieces(data, measured):
+    """What the suite puts together: by whose scale, temperature and split, against which controls."""
+    context = Context()
+    features = [features_of(Coarse(), data, split, context) for split in ("train", "test")]
+    standard, given = task_of(data, *features)
+    assert torch.equal(standard.mean, Standard.of(features[0]).mean)
+    votes = knn_log_prob(given.train, given.y, given.test, 10, k=(20,), temperature=0.07)
+    assert torch.equal(measured.columns["knn_accuracy_20"], credit(votes[0], given.test_y))
+    assert score(measured, "effective_rank").value == spectrum(given.train).effective_rank
+    assert measured.contract["selection"] == "tenth"
+    fresh = untrained(Coarse(), context.rng("untrained/0"))
+    random = task_of(data, *(features_of(fresh, data, split, context) for split in ("train", "test")))[1]
+    control = linear_probe(random, 6, "tenth", context.rng("linear", device="cpu")).credits
+    assert score(measured, "control_accuracy", control="random").value == float(control.mean())
+    assert score(measured, "linear_probe_gain").value == float(
+        (measured.columns["linear_probe_accuracy"] - control).mean()
+    )
+    few = score(measured, "few_label_gain", labels=4).value
+    assert few == pytest.approx(
+        score(measured, "few_label_accuracy", labels=4).value
+        - score(measured, "few_label_control", control="random", labels=4).value
+    )
+
+
+def test_every_model_and_control_is_given_the_same_labels(monkeypatch):
+    rows = []
+    monkeypatch.setattr(probes, "few_label_credits", lambda given, drawn: rows.append(drawn) or torch.ones(2, 3))
+    protocol = probes.Protocol(3, "tenth", (4,), 5)
+    for apart in (1.0, 5.0):
+        protocol.probe(task(blobs(apart=apart, seed=int(apart))), "features", Context(seed=2))
+    assert torch.equal(*rows)
+
+
+def test_probes_that_are_kept_are_those_of_the_same_examples_and_labels(tmp_path):
+    protocol, given = probes.Protocol(3, "tenth", (1, 4), 3), task(blobs(apart=1.0))
+    first = protocol.kept(given, "pixels", Context(cache=tmp_path))
+    with patch.object(probes.Protocol, "probe", side_effect=AssertionError("they were kept")):
+        again = protocol.kept(given, "pixels", Context(cache=tmp_path))
+    assert torch.equal(first.linear.log_prob, again.linear.log_prob) and first.linear.held == again.linear.held
+    assert again.few.keys() == {1, 4} and torch.equal(first.few[4], again.few[4])
+    other = Task(given.train, given.y, given.test, 2 - given.test_y, given.classes)
+    assert not torch.equal(protocol.kept(other, "pixels", Context(cache=tmp_path)).linear.credits, first.linear.credits)
+    assert not torch.equal(protocol.kept(given, "pixels", Context(seed=1, cache=tmp_path)).few[1], first.few[1])
+
+
+def test_an_interval_of_few_labels_is_wider_where_draws_differ():
+    sheets = [Sheet(generator(0, "intervals")) for _ in range(2)]
+    same = torch.bernoulli(torch.full((1, 200), 0.5), generator=generator(0, "credits")).repeat(10, 1)
+    apart = torch.cat([torch.zeros(5, 200), torch.ones(5, 200)])
+    for sheet, credits in zip(sheets, (same, apart), strict=True):
+        sheet.drawn("few_label_accuracy", credits, {"labels": 1})
+    assert sheets[1].scores[0].stderr > 3 * sheets[0].scores[0].stderr
+    assert sheets[0].scores[0].parameters["draw_sd"] == 0.0
+
+
+def test_a_grid_that_may_grow_no_more_says_that_its_end_is_best(monkeypatch):
+    monkeypatch.setattr(linear_module, "EXTENSIONS", 0)
+    monkeypatch.setattr(linear_module, "grid", lambda count: torch.logspace(-6, -5, count, dtype=F64))
+    found = linear_probe(task(blobs(apart=1.0)), 3, "tenth", generator(0, "linear"))
+    assert found.at_edge and checks.convergence([found])[0].value == "flag"
+
+
+def test_the_learning_rate_of_fine_tuning_is_not_chosen_on_the_test_split(data):
+    """With its labels turned round, what the tuned network says of the test split is what it was."""
+    model, context = Coarse(), Context()
+    standard, given = task_of(data, *(features_of(model, data, split, context) for split in ("train", "test")))
+    linear, test = linear_probe(given, 6, "tenth", context.rng("linear", device="cpu")), data.split("test")
+    turned = replace(data, splits={**data.splits, "test": Split(test.x, 9 - test.y, test.ids)})
+    asked = [tuning.fine_tuned(model, each, standard, linear, 5, context) for each in (data, turned)]
+    assert asked[0].rate == asked[1].rate
+    with patch.object(tuning, "RATES", (asked[0].rate,)):
+        assert torch.equal(tuning.fine_tuned(model, data, standard, linear, 5, context).credits, asked[0].credits)

@@ -221,3 +221,12 @@ def test_the_written_hessian_is_the_derivative_of_the_gradient():
     torch.testing.assert_close(product.view(3, 4) - shared, curve(given, point.p, free, way)[0, 0])
     ahead, behind = (evaluate(given, weight + e * way, given.penalty).gradient[0, 0] for e in (1e-6, -1e-6))
     torch.testing.assert_close((ahead - behind) / 2e-6, curve(given, point.p, free, way)[0, 0], rtol=1e-6, atol=1e-8)
+
+
+def test_clusters_that_lie_far_apart_leave_no_curvature_and_are_solved_all_the_same():
+    """Probabilities are zero and one to the last digit long before the penalty stops the weights."""
+    rng, y = torch.Generator().manual_seed(5), torch.arange(270) % 3
+    for apart in (5.0, 50.0):
+        x = apart * torch.eye(3, 4, dtype=F64)[y] + torch.randn(270, 4, generator=rng, dtype=F64)
+        found = fit_logistic((x - x.mean(0)) / x.std(0), y, torch.logspace(-6, 8, 15, dtype=F64), 3)
+        assert bool(found.weight.isfinite().all()) and float(found.gradient.max()) < 1e-8
