@@ -68,22 +68,22 @@ def fine_tuned(
 
 @final
 class _Network:
-    """A copy of an encoder with a linear head on its standardised features."""
+    """A copy of an encoder with a linear head on its features, on the scale that they had before any tuning."""
 
     def __init__(self, model: Model, data: Dataset, standard: Standard, linear: Linear, context: Context) -> None:
         self.model, self.data, self.context = copy.deepcopy(model), data, context
         assert isinstance(self.model, nn.Module)
         self.module = self.model
-        weight = linear.weight / standard.scale
-        self.weight = nn.Parameter(weight.float().to(context.device))
-        self.bias = nn.Parameter((linear.bias - weight @ standard.mean).float().to(context.device))
+        self.mean, self.scale = (each.float().to(context.device) for each in (standard.mean, standard.scale))
+        self.weight = nn.Parameter(linear.weight.float().to(context.device))
+        self.bias = nn.Parameter(linear.bias.float().to(context.device))
         self.parameters = [p for p in self.module.parameters() if p.requires_grad] + [self.weight, self.bias]
 
     def logits(self, x: Tensor) -> Tensor:
         """``(N, C)`` of examples as stored."""
         asked = (x if x.is_floating_point() else x.long()).to(self.context.device)
         features = encoded(self.model, own_numbers(self.model, asked, self.data))
-        return functional.linear(features.to(self.weight), self.weight, self.bias)
+        return functional.linear((features.to(self.weight) - self.mean) / self.scale, self.weight, self.bias)
 
     def learns(self, x: Tensor) -> bool:
         """Whether a gradient reaches any weight of the encoder."""

@@ -582,3 +582,18 @@ def test_the_learning_rate_of_fine_tuning_is_not_chosen_on_the_test_split(data):
     assert asked[0].rate == asked[1].rate
     with patch.object(tuning, "RATES", (asked[0].rate,)):
         assert torch.equal(tuning.fine_tuned(model, data, standard, linear, 5, context).credits, asked[0].credits)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e4, 0.0), (1e-4, 0.0), (1.0, 100.0)])
+def test_fine_tuning_does_not_depend_on_the_scale_of_features(data, scale, offset):
+    class Scaled(Coarse):
+        def encode(self, x):
+            return scale * super().encode(x) + offset
+
+    def tuned(model):
+        context = Context()
+        standard, given = task_of(data, *(features_of(model, data, split, context) for split in ("train", "test")))
+        linear = linear_probe(given, 6, "tenth", context.rng("linear", device="cpu"))
+        return tuning.fine_tuned(model, data, standard, linear, 50, context)
+
+    assert abs(float((tuned(Scaled()).credits - tuned(Coarse()).credits).mean())) < 0.02
