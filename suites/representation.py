@@ -121,8 +121,7 @@ class Representation(Suite):
         self._other_heads(task, controls, sheet, context)
         self._few(own, controls, sheet)
         self._tuned(model, data, standard, own.linear, sheet, context)
-        credits = self._shuffled(task, own.linear, sheet, context)
-        found["shuffled labels"] = checks.shuffled(credits, task.classes)
+        found["shuffled labels"] = checks.shuffled(*self._shuffled(task, own.linear, sheet, context))
         self._unsupervised(task, sheet, context)
         figures = self._pictures(model, data, task, own, controls, sheet, context)
         flags = [told for verdict, _, told in found.values() if verdict in (Verdict.FAIL, Verdict.FLAG)]
@@ -208,20 +207,20 @@ class Representation(Suite):
         told: Flat = {"steps": self.fine_tuning, "learning_rate": tuned.rate}
         sheet.accuracy("fine_tuned_accuracy", tuned.credits, told, kind=Kind.ESTIMATE)
 
-    def _shuffled(self, task: Task, linear: Linear, sheet: Sheet, context: Context) -> Tensor:
+    def _shuffled(self, task: Task, linear: Linear, sheet: Sheet, context: Context) -> tuple[Tensor, Tensor]:
         rng = context.rng("shuffled", device="cpu")
-        test, train = shuffled_probes(task, linear.strength, self.shuffles, rng)
+        test, train, expected = shuffled_probes(task, linear.strength, self.shuffles, rng)
         each = test.mean(1)
         error = float(each.std(correction=1)) / len(each) ** 0.5
         told: Flat = {
-            "shuffles": self.shuffles, "null_mean": 1 / task.classes, "null_high": float(each.quantile(0.975)),
+            "shuffles": self.shuffles, "null_mean": float(expected.mean()), "null_high": float(each.quantile(0.975)),
         }  # fmt: skip
         sheet.number(
             "shuffled_label_accuracy", float(each.mean()), "accuracy", up=False, stderr=error, n=test.shape[1],
             parameters=told, kind=Kind.ESTIMATE,
         )  # fmt: skip
         sheet.gain("selectivity", linear.train_credits, train, column=False)
-        return test
+        return test, expected
 
     def _unsupervised(self, task: Task, sheet: Sheet, context: Context) -> None:
         """Clusters, a density of features, and what the features themselves are like."""

@@ -153,13 +153,12 @@ def convergence(probes: Sequence[Linear]) -> tuple[Verdict, Grade, str]:
     return Verdict.PASS, Grade.INVARIANT, f"All {len(probes)} probes converged, and chose inside of their grids."
 
 
-def shuffled(credits: Tensor, classes: int) -> tuple[Verdict, Grade, str]:
-    """Whether probes of shuffled labels, ``(P, N)`` credits, are right more often than by chance."""
-    each = credits.double().mean(1)
+def shuffled(credits: Tensor, expected: Tensor) -> tuple[Verdict, Grade, str]:
+    """Whether probes of shuffled labels, ``(P, N)`` credits, are right more often than by chance, ``(P,)`` expected."""
+    each, chance = credits.double().mean(1) - expected, float(expected.mean())
     mean, error = float(each.mean()), float(each.std(correction=1)) / math.sqrt(len(each))
-    words = (
-        f"With labels shuffled {len(each)} times the probe is right in {mean:.1%}, beside {1 / classes:.1%} by chance"
-    )
-    if mean - 1 / classes > 4.6 * error and error > 0:
+    right = f"right in {mean + chance:.1%}; chance is {chance:.1%}"
+    words = f"With labels shuffled {len(each)} times the probe is {right}"
+    if mean > 4.6 * error and error > 0:
         return Verdict.FLAG, Grade.TESTED, f"{words}: labels reach the features, or the test split the probe."
     return Verdict.PASS, Grade.TESTED, f"{words}."

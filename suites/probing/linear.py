@@ -107,19 +107,24 @@ def linear_probe(task: Task, count: int, selection: Selection, rng: torch.Genera
     )
 
 
-def shuffled_probes(task: Task, strength: float, rounds: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def shuffled_probes(task: Task, strength: float, rounds: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """The same probe with its training labels shuffled, ``rounds`` times: credits on test, and on its own labels.
 
     Returns:
-        ``(rounds, N_test)`` and ``(rounds, N_train)``.
+        ``(rounds, N_test)`` and ``(rounds, N_train)`` credits, and ``(rounds,)`` the accuracies on test that the same
+        answers would have by chance: the sum over labels of how often each is given times how often it is right.
     """
+    frequency = torch.bincount(task.test_y, minlength=task.classes).double() / len(task.test_y)
+    expected = []
     chosen, test, train = torch.tensor([strength], dtype=torch.double), [], []
     for _ in range(rounds):
         y = task.y[torch.randperm(len(task.y), generator=rng)]
         fitted = fit_logistic(task.train, y, chosen, task.classes)
         test.append(fitted.credits(task.test, task.test_y))
         train.append(fitted.credits(task.train, y))
-    return torch.cat(test), torch.cat(train)
+        given = torch.bincount(fitted.log_prob(task.test)[0].argmax(1), minlength=task.classes).double()
+        expected.append(given @ frequency / len(task.test_y))
+    return torch.cat(test), torch.cat(train), torch.stack(expected)
 
 
 def selection_of(selection: Selection, n: int) -> str:

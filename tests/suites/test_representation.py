@@ -320,7 +320,8 @@ def test_whitened_axes_have_variance_one_and_no_more_of_them_than_the_data_fill(
 def test_shuffled_labels_are_learned_no_better_than_chance_on_test_and_by_heart_on_train():
     """Twelve examples in 40 dimensions: any labels can be learned by heart, and none of them holds elsewhere."""
     wide = task(blobs(n=12, dims=40, apart=0.0))
-    test, train = shuffled_probes(wide, 1e3, 20, generator(0, "shuffled"))
+    test, train, expected = shuffled_probes(wide, 1e3, 20, generator(0, "shuffled"))
+    assert float((expected - 1 / 3).abs().max()) < 1e-12, "every class is as frequent"
     assert float(train.mean()) == 1.0
     assert abs(float(test.mean()) - 1 / 3) < 4 * float(test.mean(1).std()) / 20**0.5
 
@@ -382,15 +383,16 @@ def test_an_example_of_two_splits_is_a_twin(data):
 
 def test_shuffled_labels_that_are_learned_are_flagged():
     chance = torch.bernoulli(torch.full((20, 300), 0.1), generator=generator(0, "chance"))
-    assert checks.shuffled(chance, 10)[0].value == "pass"
-    assert checks.shuffled(chance + 0.05, 10)[0].value == "flag"
+    expected = torch.full((20,), 0.1, dtype=F64)
+    assert checks.shuffled(chance, expected)[0].value == "pass"
+    assert checks.shuffled(chance + 0.05, expected)[0].value == "flag"
 
 
 def test_honest_shuffles_are_not_flagged():
     """Two hundred sets of twenty at chance, spread as probes of digits are: none is flagged at this level."""
     rng = generator(0, "chance")
     each = 0.1 + 0.033 * torch.randn(200, 20, generator=rng, dtype=F64)
-    assert not any(checks.shuffled(means[:, None], 10)[0].value == "flag" for means in each)
+    assert not any(checks.shuffled(means[:, None], torch.full((20,), 0.1))[0].value == "flag" for means in each)
 
 
 @pytest.mark.parametrize(
@@ -597,3 +599,11 @@ def test_fine_tuning_does_not_depend_on_the_scale_of_features(data, scale, offse
         return tuning.fine_tuned(model, data, standard, linear, 50, context)
 
     assert abs(float((tuned(Scaled()).credits - tuned(Coarse()).credits).mean())) < 0.02
+
+
+def test_a_class_that_dominates_is_no_sign_of_shuffled_labels_that_were_learned():
+    """Four in five examples are of one class: a probe that knows nothing is right in two of three at least."""
+    rng, y = torch.Generator().manual_seed(0), (torch.arange(600) % 5 == 0).long()
+    x = torch.randn(600, 4, generator=rng, dtype=F64) + 3 * y[:, None]
+    test, _, expected = shuffled_probes(Task(x[:300], y[:300], x[300:], y[300:], 2), 1.0, 20, generator(0, "shuffled"))
+    assert float(test.mean()) > 0.6 and checks.shuffled(test, expected)[0].value == "pass"
